@@ -1,0 +1,34 @@
+"""House fixtures. Fixtures of one part only live in that part's folder."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+import pytest
+
+from tests.waiting import wait_until as _wait_until
+
+hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
+hypothesis.settings.register_profile(
+    "ci", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sqlite_only: tells the same on every database, or concerns SQLite; run there")
+
+
+@pytest.fixture
+def wait_until():
+    """wait_until(fact, timeout=10): the first true value of fact(), or a failure that shows the last one."""
+    return _wait_until
+
+
+@pytest.fixture
+def database_url(transactional_db, settings) -> str:
+    """DATABASE_URL of the running test's own database, for processes that a test starts."""
+    from tests.processes import url_of
+
+    return url_of(settings.DATABASES["default"])
