@@ -62,6 +62,10 @@ types: $(STAMP) ## Check types
 migrations: $(STAMP) ## Check that the migrations say what the models say
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
+.PHONY: readme
+readme: $(STAMP) ## Write the README's settings table anew
+	$(BIN)/python -m tests.readme
+
 .PHONY: bench
 bench: $(STAMP) ## Measure throughput and pick-up times
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
