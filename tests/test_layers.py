@@ -15,10 +15,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "django_tasker"
 # A layer may import itself and the ones above it. A new module gets its place here first.
 LAYERS = [
     "errors statuses conf abort json_values tracebacks",
-    "query conditions registry",
+    "query conditions registry worker.messages",
     "models",
     "databases notify signals",
-    "events subscriptions lifecycle admission assertions specs logs receivers listening",
+    "events subscriptions lifecycle admission assertions specs logs log_entries receivers listening",
     "facade worker",
     "api admin consumers routing backend management testing",
 ]
@@ -28,6 +28,8 @@ WORKER_DOORS = ("management", "testing")
 ONE_DOOR = {"routing": "consumers"}  # modules that together are one door
 # These look at everything, from inside functions; `__init__` resolves its names when first asked.
 FREE = ("__init__", "apps", "checks")
+# What `__init__` offers, and where it comes from.
+OFFERED = {"tasker": "facade", "Tasker": "facade", "AbortController": "abort", "AbortSignal": "abort"}
 # Packages that only some need, and the modules that may import them.
 OPTIONAL = {
     "rest_framework": ("api",),
@@ -76,12 +78,13 @@ def ours(path: Path) -> Iterator[tuple[int, str]]:
     for line, name in imports(path):
         parts = name.split(".")
         if parts[0] == "django_tasker" and len(parts) > 1 and parts[1] != top(path):
-            yield line, {"tasker": "facade", "Tasker": "facade"}.get(parts[1], parts[1])
+            deep = ".".join(parts[1:3])
+            yield line, deep if deep in LAYER_OF else OFFERED.get(parts[1], parts[1])
 
 
 def is_allowed(importer: str, imported: str) -> bool:
     if imported not in LAYER_OF:
-        return imported.startswith("__") or imported in ("AbortController", "AbortSignal", "Retry", "Postpone")
+        return imported in ("__version__", "Retry", "Postpone")
     if importer in DOORS and imported in DOORS:
         return ONE_DOOR.get(importer, importer) == ONE_DOOR.get(imported, imported)
     if imported == "worker":
