@@ -1,0 +1,110 @@
+"""Event and Listener rows, from the writers' side: who listens, what is written for them, what is forgotten."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+from django.utils import timezone
+
+from ..conf import options
+from ..databases import database
+from ..models import Event, Listener
+
+if TYPE_CHECKING:
+    from . import Happening
+
+MAX_PAYLOAD_CHARACTERS = 50_000
+"""Larger arguments are left out of an Event row; the rows of the task have them."""
+BATCH = 50
+CHUNK = 1000
+
+ANYBODY = f"EXISTS(SELECT 1 FROM {Listener._meta.db_table})"
+"""SQL: is there a listener, perhaps one whose lease is over? Compares no clocks, so it is the cheapest question."""
+
+
+def live_patterns(using: str) -> list[str]:
+    """The patterns of all listeners whose lease is not over."""
+    now = database(using).now(connections[using])
+    return list(Listener.objects.using(using).filter(expires_at__gt=now).values_list("pattern", flat=True).distinct())
+
+
+def write(happenings: Iterable[Happening], patterns: list[str], *, using: str) -> bool:
+    """Write an Event row for each happening that a pattern matches; did any?"""
+    matches = matcher(tuple(sorted(patterns)))
+    now = timezone.now()
+    rows = [
+        Event(name=each.name, task_uuid=each.uuid, payload=_payload(each.args), created_at=now)
+        for each in happenings
+        if each.name != "task.add" and matches(each)  # its argument is an object of this process
+    ]
+    if rows:
+        Event.objects.using(using).bulk_create(rows, batch_size=BATCH)
+    return bool(rows)
+
+
+class Matcher:
+    """Tells whether any of some patterns matches an event; `*` stands for any text, nothing else is special."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._matches = re.compile(
+            "|".join(".*".join(re.escape(part) for part in each.split("*")) for each in patterns), re.DOTALL
+        ).fullmatch
+
+    def __call__(self, event: Happening) -> bool:
+        """Does the event's name match, or its name with the uuid, like `task.<uuid>.done`?"""
+        if self._matches(event.name):
+            return True
+        return event.uuid is not None and bool(self._matches(long_name(event.name, event.uuid)))
+
+
+@lru_cache(maxsize=100)
+def matcher(patterns: tuple[str, ...]) -> Matcher:
+    return Matcher(patterns)
+
+
+def long_name(name: str, uuid: Any) -> str:
+    """`task.done` of a task as `task.<uuid>.done`."""
+    head, _, tail = name.partition(".")
+    return f"{head}.{uuid}.{tail}"
+
+
+def _payload(args: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: _plain(value) for name, value in args.items()}
+    text = json.dumps(plain, default=_plain)
+    if len(text) > MAX_PAYLOAD_CHARACTERS:
+        return {name: value if isinstance(value, str) and len(value) < 100 else None for name, value in plain.items()}
+    payload: dict[str, Any] = json.loads(text)
+    return payload
+
+
+def _plain(value: Any) -> Any:
+    """Times as ISO 8601, infinite priorities by name, what JSON has no word for as text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, str | int | float | dict | list | tuple):
+        return value
+    return str(value)
+
+
+def prune(using: str) -> int:
+    """Delete events past `EVENT_KEEP_SECONDS` and listeners whose lease is over, in chunks; return how many events.
+
+    Workers call it now and then. Outside a transaction each chunk is one of its own.
+    """
+    old = timezone.now() - timedelta(seconds=options().event_keep_seconds)
+    deleted = 0
+    events = Event.objects.using(using)
+    while ids := list(events.filter(created_at__lt=old).order_by("created_at").values_list("id", flat=True)[:CHUNK]):
+        deleted += events.filter(id__in=ids)._raw_delete(using)
+    now = database(using).now(connections[using])
+    Listener.objects.using(using).filter(expires_at__lt=now)._raw_delete(using)
+    return deleted

@@ -1,0 +1,93 @@
+"""PostgreSQL: LISTEN and NOTIFY, on a connection of the hub's own. The only module that imports psycopg."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import selectors
+import socket
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from .base import Hub
+
+CHANNEL = "django_tasker"  # channels belong to one database already
+MAX_PAYLOAD_BYTES = 7900  # NOTIFY takes less than 8000
+CHECK_SECONDS = 15.0
+"""How long the connection may be silent before it is asked whether it still stands."""
+
+
+class PostgreSQLNotifier(Hub):
+    """Topics travel as the payload of NOTIFY, in the transaction they tell of; PostgreSQL delivers at commit."""
+
+    kind = "listen"
+
+    def __init__(self, using: str) -> None:
+        super().__init__(using)
+        # Marks our own notifications, which `wake_here` made needless. Made after a fork, so a child has its own.
+        self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._waker, self._wakeable = socket.socketpair()
+        self._waker.setblocking(False)
+        self._wakeable.setblocking(False)
+
+    def announce(self, topics: Iterable[str], question: str = "NULL") -> Any:
+        payload = " ".join((self._token, *topics))
+        if payload == self._token:
+            return super().announce(topics, question)
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            payload = f"{self._token} *"
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(f"SELECT {question}, pg_notify(%s, %s)", (CHANNEL, payload))
+            return cursor.fetchone()[0]
+
+    def _watch(self) -> None:
+        with self._connect() as connection, selectors.DefaultSelector() as selector:
+            connection.add_notify_handler(lambda notify: self._heard(notify.payload))
+            connection.execute(f"LISTEN {CHANNEL}")
+            selector.register(connection.pgconn.socket, selectors.EVENT_READ)
+            selector.register(self._wakeable, selectors.EVENT_READ)
+            self._went_live()
+            while not self._is_over():
+                if not selector.select(CHECK_SECONDS if self._count else self.linger):
+                    connection.execute("SELECT 1")
+                self._drain_waker()
+                self._read(connection)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        """A connection with Django's parameters, outside its pool and without its adapters."""
+        parameters = connections[self.using].get_connection_params()
+        for ours in ("cursor_factory", "context", "prepare_threshold"):
+            parameters.pop(ours, None)
+        return psycopg.connect(**{"connect_timeout": 10, **parameters}, autocommit=True)
+
+    def _read(self, connection: psycopg.Connection[Any]) -> None:
+        connection.pgconn.consume_input()  # raises when the server has gone
+        while (notify := connection.pgconn.notifies()) is not None:
+            self._heard(notify.extra.decode())
+
+    def _heard(self, payload: str) -> None:
+        token, *topics = payload.split(" ")
+        if token != self._token:
+            self.wake_here(topics)
+
+    def _drain_waker(self) -> None:
+        try:
+            while self._wakeable.recv(64):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _interrupt(self) -> None:
+        try:
+            self._waker.send(b"x")
+        except OSError:  # full, hence awake already; or closed
+            pass
+
+    def close(self) -> None:
+        super().close()
+        with closing(self._waker), closing(self._wakeable):
+            pass
