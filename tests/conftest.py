@@ -26,6 +26,15 @@ def wait_until():
     return _wait_until
 
 
+@pytest.fixture(autouse=True)
+def closed_notifiers():
+    """Ends what a test left listening, so that its connections don't outlive the database."""
+    yield
+    from django_tasker import notify
+
+    notify.close_all()
+
+
 @pytest.fixture
 def database_url(transactional_db, settings) -> str:
     """DATABASE_URL of the running test's own database, for processes that a test starts."""
