@@ -1,0 +1,24 @@
+"""Settings of the tests: the example project's, on the database that DATABASE_URL names."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+if os.environ.get("DATABASE_URL", "").startswith(("mysql:", "mariadb:")):
+    import pymysql
+
+    pymysql.version_info = (2, 2, 8, "final", 0)  # Django asks for the version of mysqlclient
+    pymysql.install_as_MySQLdb()
+
+from example_project.databases import database
+from example_project.settings import *  # noqa: F403
+
+_folder = os.environ.setdefault("TASKER_TEST_FOLDER", tempfile.mkdtemp(prefix="tasker-tests-"))
+DATABASES = {"default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{_folder}/tests.sqlite3")}
+SECRET_KEY = "tests"
+DEBUG = False
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+LOGGING_CONFIG = None
+SILENCED_SYSTEM_CHECKS = ["models.W037"]  # MySQL has no conditional indexes; ours only save space there
+TASKER: dict = {}  # the defaults, whatever the example project chose
