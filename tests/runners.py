@@ -1,0 +1,397 @@
+"""Sample runners of the tests. Every name says what the runner does; `task.data` holds what it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from django_tasker.errors import Postpone, Retry
+from django_tasker.registry import registry
+
+logger = logging.getLogger("tests.sample")
+
+
+def runner(name: str, **options: Any):
+    def assign(function):
+        registry.assign(name, function, **options)
+        return function
+
+    return assign
+
+
+def both(name: str, **options: Any):
+    """A plain runner under its name, for processes and threads alike."""
+    return runner(name, **options)
+
+
+@both("noop")
+def noop(task):
+    return None
+
+
+@both("echo")
+def echo(task):
+    return task.data
+
+
+@both("describe")
+def describe(task):
+    return {
+        "uuid": str(task.uuid),
+        "operation": task.operation,
+        "queue": task.queue,
+        "data": task.data,
+        "priority": task.priority,
+        "attempt": task.attempt,
+        "pid": os.getpid(),
+        "thread": threading.current_thread().name,
+    }
+
+
+@both("log")
+def log(task):
+    """Logs everywhere, at every level."""
+    task.logger.debug("own %s", "debug")
+    logger.info("other info", extra={"answer": 42, "thing": object})
+    logging.getLogger("django_tasker.inner").error("never captured")
+    logging.getLogger("django.db.backends").error("never captured")
+    try:
+        raise KeyError("lost")
+    except KeyError:
+        logger.exception("with a traceback")
+
+
+@both("log-from-thread")
+def log_from_thread(task):
+    thread = threading.Thread(target=logger.info, args=["from a thread of the runner"])
+    thread.start()
+    thread.join()
+
+
+@both("log-much")
+def log_much(task):
+    for number in range(task.data["count"]):
+        logger.info("%s %s", number, "x" * task.data["size"])
+
+
+@both("log-odd")
+def log_odd(task):
+    class Unprintable:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+        __repr__ = __str__
+
+    task.logger.info("%d %s", "not a number")
+    task.logger.info(Unprintable())
+    task.logger.info("%s", Unprintable())
+    task.logger.info(b"\xff\xfe bytes")
+    task.logger.info("surrogate \udcff and NUL \0")
+    task.logger.info("odd extra", extra={"it": Unprintable(), "n": float("nan"), "s": "\0"})
+
+
+@both("log-and-wait")
+def log_and_wait(task):
+    task.logger.info("waiting")
+    task.abort_signal.wait(60)
+    task.logger.info("signalled: %s", task.abort_signal.reason)
+    task.abort_signal.raise_if_aborted()
+
+
+@both("progress")
+def progress(task):
+    for number in range(task.data["count"]):
+        task.progress(number + 1, task.data["count"], "steps")
+
+
+@both("progress-then-wait")
+def progress_then_wait(task):
+    for number in range(100):
+        task.progress(number + 1, 100)
+    task.abort_signal.wait(60)
+
+
+@both("bad-progress")
+def bad_progress(task):
+    task.progress(float("nan"))
+
+
+@both("fail")
+def fail(task):
+    try:
+        raise KeyError("cause")
+    except KeyError as error:
+        raise ValueError("text \0 \udcff " + "x" * task.data.get("size", 0)) from error
+
+
+@both("fail-group")
+def fail_group(task):
+    raise ExceptionGroup("several", [ValueError("one"), TypeError("two")])
+
+
+@both("system-exit")
+def system_exit(task):
+    sys.exit(3)
+
+
+@both("retry")
+def retry(task):
+    raise Retry("again", delay=2.5)
+
+
+@both("postpone")
+def postpone(task):
+    raise Postpone("later", delay=60)
+
+
+@both("postpone-wrongly")
+def postpone_wrongly(task):
+    raise Postpone(delay="soon")
+
+
+@both("unserialisable")
+def unserialisable(task):
+    return {"items": [1, 2, 3, object()]}
+
+
+@both("large-result")
+def large_result(task):
+    return "x" * task.data["size"]
+
+
+@both("loop-for-ever")
+def loop_for_ever(task):
+    touch(task)
+    while True:
+        pass
+
+
+@both("loop-and-swallow")
+def loop_and_swallow(task):
+    """Catches everything for a while; ends by itself after `times` exceptions."""
+    touch(task)
+    for _ in range(task.data["times"]):
+        try:
+            while True:
+                pass
+        except BaseException:
+            continue
+
+
+@both("sleep-in-c")
+def sleep_in_c(task):
+    touch(task)
+    time.sleep(task.data["seconds"])
+
+
+@both("return-although-aborted")
+def return_although_aborted(task):
+    touch(task)
+    task.abort_signal.wait(60)
+    return "done all the same"
+
+
+@both("wait-for-file")
+def wait_for_file(task):
+    """Says that it runs by making `started`, and ends when `end` is there."""
+    touch(task)
+    while not Path(task.data["end"]).exists():
+        if task.abort_signal.wait(0.005):
+            task.abort_signal.raise_if_aborted()
+    return os.getpid()
+
+
+@both("die")
+def die(task):
+    task.logger.info("about to die")
+    how = task.data["how"]
+    if how == "exit":
+        os._exit(task.data.get("code", 7))
+    elif how == "segfault":
+        import faulthandler
+
+        faulthandler.disable()
+        ctypes.string_at(0)
+    elif how == "close-files":
+        os.closerange(3, 1000)
+        time.sleep(60)
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@both("out-of-memory")
+def out_of_memory(task):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000, hard))
+    try:
+        return len(bytearray(4_000_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@both("start-subprocess")
+def start_subprocess(task):
+    """Starts a process of its own and does not look after it."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(task.data["started"]).write_text(str(process.pid))
+    while True:
+        pass
+
+
+@both("ignores-signals")
+def ignores_signals(task):
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    code = "import signal; print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@both("leave-alarm")
+def leave_alarm(task):
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+@both("leave-transaction-open")
+def leave_transaction_open(task):
+    from django.db import transaction
+
+    transaction.atomic().__enter__()
+    return task.data
+
+
+@both("database-name")
+def database_name(task):
+    """What the runner's connection says: its database, and whether it is in a transaction."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return {"name": str(connection.settings_dict["NAME"]), "in_atomic_block": connection.in_atomic_block}
+
+
+@both("main-module")
+def main_module(task):
+    main = sys.modules["__main__"]
+    return {"file": getattr(main, "__file__", None), "argv": sys.argv, "ran": os.environ.get("TASKER_MAIN_RAN")}
+
+
+# -- coroutines -----------------------------------------------------------------------------------------------------
+
+
+@runner("async-noop")
+async def async_noop(task):
+    return None
+
+
+@runner("async-echo")
+async def async_echo(task):
+    await asyncio.sleep(0)
+    logger.info("echo %s", task.data)
+    return task.data
+
+
+@runner("async-wait")
+async def async_wait(task):
+    task.logger.info("waiting")
+    await asyncio.sleep(60)
+
+
+@runner("async-wait-for-signal")
+async def async_wait_for_signal(task):
+    """Gives way by the signal, shielded from cancellation."""
+    touch(task)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        return "done all the same"
+
+
+@runner("async-swallow")
+async def async_swallow(task):
+    touch(task)
+    for _ in range(task.data["times"]):
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            continue
+    return "gave in"
+
+
+@runner("async-block")
+async def async_block(task):
+    touch(task)
+    while True:
+        pass
+
+
+@runner("async-block-in-group")
+async def async_block_in_group(task):
+    async def block() -> None:
+        touch(task)
+        while True:
+            pass
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(block())
+
+
+@runner("async-block-in-c")
+async def async_block_in_c(task):
+    touch(task)
+    time.sleep(task.data["seconds"])
+
+
+@runner("async-wait-for-file")
+async def async_wait_for_file(task):
+    touch(task)
+    while not Path(task.data["end"]).exists():
+        await asyncio.sleep(0.005)
+    return "survived"
+
+
+@runner("async-fail")
+async def async_fail(task):
+    await asyncio.sleep(0)
+    raise ValueError("async")
+
+
+@runner("async-system-exit")
+async def async_system_exit(task):
+    sys.exit(3)
+
+
+@runner("async-cancel-itself")
+async def async_cancel_itself(task):
+    raise asyncio.CancelledError
+
+
+@runner("async-database")
+async def async_database(task):
+    from asgiref.sync import sync_to_async
+
+    def ask() -> str:
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return threading.current_thread().name
+
+    return await sync_to_async(ask)()
+
+
+def touch(task) -> None:
+    """Make the file `started` of the task's data, for tests to wait for."""
+    if task.data and "started" in task.data:
+        Path(task.data["started"]).write_text(str(os.getpid()))
