@@ -1,0 +1,43 @@
+"""The contract of executors: they call runners, and report to a `Sink`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from ...conf import Options
+from ..messages import Assignment, Sink
+
+
+class Executor(ABC):
+    """Runs assignments, at most `slots` at a time; those beyond wait inside, in order."""
+
+    kind: str
+
+    def __init__(self, slots: int, options: Options, sink: Sink) -> None:
+        self.slots = slots
+        self.options = options
+        self.sink = sink
+
+    @abstractmethod
+    def start(self) -> None:
+        """Get ready to run (warm children, threads, a loop)."""
+
+    @abstractmethod
+    def submit(self, assignment: Assignment) -> None:
+        """Run it as soon as a slot is free. Returns at once; callable from any thread."""
+
+    @abstractmethod
+    def abort(self, key: tuple[int, int], reason: str, grace: float) -> None:
+        """Give the run its abort signal; end it by force after `grace` seconds. Unknown keys are ignored.
+
+        An assignment that has not begun ends as aborted at once. Returns at once; safe to call twice
+        (the shorter grace wins).
+        """
+
+    @abstractmethod
+    def withdraw(self) -> list[Assignment]:
+        """Take back every assignment that has not begun; nothing is reported of them."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Release threads and processes; what still runs is ended by force and reported as died."""
