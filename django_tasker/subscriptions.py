@@ -63,7 +63,11 @@ class Subscriptions:
             self._entries[key] = (*self._entries.get(key, ()), entry)
             # One receiver a signal, connected while somebody wants it: emitting costs nothing otherwise.
             SIGNALS[key[0]].connect(self._receive, dispatch_uid=(id(self), key[0]), weak=False)
-        return lambda: self._take(key, lambda other: other is entry)
+
+        def end() -> None:
+            self._take(key, lambda other: other is entry)
+
+        return end
 
     def _take(self, key: tuple[str, UUID | None], unwanted: Callable[[_Entry], bool]) -> bool:
         """Remove entries; were there any?"""

@@ -80,11 +80,7 @@ class _Telling:
     def is_open(self, connection: BaseDatabaseWrapper) -> bool:
         """Does it still wait for this very transaction and savepoint to end, with nothing rolled back?"""
         hooks = connection.run_on_commit
-        return (
-            self.place < len(hooks)
-            and hooks[self.place][1] is self  # type: ignore[comparison-overlap]
-            and self.savepoints == connection.savepoint_ids
-        )
+        return self.place < len(hooks) and hooks[self.place][1] is self and self.savepoints == connection.savepoint_ids
 
     def add(self, happenings: Happenings, topics: Iterable[str]) -> None:
         self._announce([topic for topic in topics if topic not in self._topics], asking=bool(happenings))

@@ -29,8 +29,8 @@ class SQLiteNotifier(Hub):
         self._nudge = threading.Event()
 
     def _watch(self) -> None:
-        path = connections[self.using].get_connection_params()["database"]
-        is_uri = str(path).startswith("file:")
+        path = self._path()
+        is_uri = path.startswith("file:")
         with closing(sqlite3.connect(path, timeout=0, isolation_level=None, uri=is_uri)) as connection:
             file = None if is_uri else _identity(path)
             version = _data_version(connection)
@@ -49,6 +49,9 @@ class SQLiteNotifier(Hub):
                     next_file_check = time.monotonic() + FILE_CHECK_SECONDS
                     if _identity(path) != file:
                         return  # replaced by another file: begin anew
+
+    def _path(self) -> str:
+        return str(connections[self.using].get_connection_params()["database"])
 
     def _begin(self) -> None:
         super()._begin()

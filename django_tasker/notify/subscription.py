@@ -50,8 +50,8 @@ class Subscription:
         deadline = time.monotonic() + limit
         loop = asyncio.get_running_loop()
         with self._lock:
-            sleeper = None if self._event.is_set() else loop.create_future()
-            self._sleeper = sleeper and (loop, sleeper)
+            sleeper: asyncio.Future[None] | None = None if self._event.is_set() else loop.create_future()
+            self._sleeper = None if sleeper is None else (loop, sleeper)
         if sleeper is not None:
             try:
                 await asyncio.wait((sleeper,), timeout=max(0.0, deadline - time.monotonic()))
