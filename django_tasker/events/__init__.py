@@ -104,7 +104,8 @@ class _Telling:
 
     def __call__(self) -> None:
         notifier(self._using).wake_here(self._topics)
-        for happenings in self._said:
+        said, self._said = self._said, []  # the connection keeps us until its next transaction
+        for happenings in said:
             if _anybody_connected():
                 for happening in happenings() if callable(happenings) else happenings:
                     _send(happening, self._using)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from . import Happening
 
 MAX_PAYLOAD_CHARACTERS = 50_000
-"""Larger arguments are left out of an Event row; the rows of the task have them."""
+"""Larger arguments are shortened, or left out, in an Event row; the rows of the task have them whole."""
+MAX_TEXT_CHARACTERS = 1000
+MAX_ITEMS = 20
 BATCH = 50
 CHUNK = 1000
 
@@ -79,9 +81,20 @@ def _payload(args: dict[str, Any]) -> dict[str, Any]:
     plain = {name: _plain(value) for name, value in args.items()}
     text = json.dumps(plain, default=_plain)
     if len(text) > MAX_PAYLOAD_CHARACTERS:
-        return {name: value if isinstance(value, str) and len(value) < 100 else None for name, value in plain.items()}
+        text = json.dumps({name: _shortened(name, value) for name, value in plain.items()}, default=_plain)
     payload: dict[str, Any] = json.loads(text)
     return payload
+
+
+def _shortened(name: str, value: Any) -> Any:
+    """What is left of an argument that is too large: texts are cut, but a result is left out rather than changed."""
+    if name == "result":
+        return None
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT_CHARACTERS else f"{value[:MAX_TEXT_CHARACTERS]}…"
+    if isinstance(value, dict):
+        return {key: _shortened("", item) for key, item in list(value.items())[:MAX_ITEMS]}
+    return None if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

@@ -36,7 +36,7 @@ class EventMessage:
     """An event as it is heard in any process.
 
     `args` are the event's arguments by name, as JSON values: times in ISO 8601, an infinite priority as
-    "Infinity". Very large ones are None: read the task.
+    "Infinity". Of very large ones the texts are cut, and a result is None: read the task.
     """
 
     name: str  # like "task.done"

@@ -19,6 +19,16 @@ CHANNEL = "django_tasker"  # channels belong to one database already
 MAX_PAYLOAD_BYTES = 7900  # NOTIFY takes less than 8000
 CHECK_SECONDS = 15.0
 """How long the connection may be silent before it is asked whether it still stands."""
+CONNECTION = {
+    "application_name": "django_tasker listener",
+    "connect_timeout": 10,
+    # A host that is gone without a word would be noticed after a quarter of an hour.
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""What libpq is told unless OPTIONS say otherwise."""
 
 
 class PostgreSQLNotifier(Hub):
@@ -50,7 +60,8 @@ class PostgreSQLNotifier(Hub):
             connection.execute(f"LISTEN {CHANNEL}")
             selector.register(connection.pgconn.socket, selectors.EVENT_READ)
             selector.register(self._wakeable, selectors.EVENT_READ)
-            self._went_live()
+            if _is_direct(connection):
+                self._went_live()
             while not self._is_over():
                 if not selector.select(CHECK_SECONDS if self._count else self.linger):
                     connection.execute("SELECT 1")
@@ -62,12 +73,14 @@ class PostgreSQLNotifier(Hub):
         parameters = connections[self.using].get_connection_params()
         for ours in ("cursor_factory", "context", "prepare_threshold"):
             parameters.pop(ours, None)
-        return psycopg.connect(**{"connect_timeout": 10, **parameters}, autocommit=True)
+        return psycopg.connect(**{**CONNECTION, **parameters}, autocommit=True)
 
     def _read(self, connection: psycopg.Connection[Any]) -> None:
         connection.pgconn.consume_input()  # raises when the server has gone
         while (notify := connection.pgconn.notifies()) is not None:
             self._heard(notify.extra.decode())
+            if not self.is_live:
+                self._went_live()  # the pooler does pass on what nobody asked for
 
     def _heard(self, payload: str) -> None:
         token, *topics = payload.split(" ")
@@ -91,3 +104,13 @@ class PostgreSQLNotifier(Hub):
         super().close()
         with closing(self._waker), closing(self._wakeable):
             pass
+
+
+def _is_direct(connection: psycopg.Connection[Any]) -> bool:
+    """Is this the server's own connection?
+
+    A pooler between invents the process id that clients are told. One that pools transactions accepts LISTEN and
+    passes nothing on, so until something has been heard through it, waits go by the clock.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] == connection.info.backend_pid

@@ -185,6 +185,15 @@ def test_large_arguments_are_left_out(listen):
     assert Event.objects.get().payload == {"status": "done", "result": None}
 
 
+def test_long_log_message_is_cut(listen):
+    listen("*")
+
+    tell(say("task.log", log={"seq": 1, "message": "x" * 100_000, "traceback": None}))
+
+    log = Event.objects.get().payload["log"]
+    assert (log["seq"], log["message"], log["traceback"]) == (1, "x" * 1000 + "…", None)
+
+
 def test_listeners_are_woken_when_rows_were_written(listen, monkeypatch):
     woken = []
     monkeypatch.setattr(notify.Notifier, "wake_here", lambda self, topics: woken.append(list(topics)))

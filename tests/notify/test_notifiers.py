@@ -257,7 +257,7 @@ def test_lost_listening_connection_is_made_again(notifier, wait_until, writer):
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query LIKE 'LISTEN%%'"
+            "WHERE datname = current_database() AND application_name = 'django_tasker listener'"
         )
     wait_until(lambda: notifier.is_live and not notifier.health.failures)
     subscription = notifier.subscribe("queue")
@@ -267,6 +267,19 @@ def test_lost_listening_connection_is_made_again(notifier, wait_until, writer):
 
     assert subscription.wait(10)
     writer.finish()
+
+
+def test_pooler_that_passes_nothing_on_is_not_relied_upon(wait_until, monkeypatch, writer):
+    if connection.vendor != "postgresql":
+        pytest.skip("has no pooler")
+    monkeypatch.setattr("django_tasker.notify.postgresql._is_direct", lambda connection: False)
+    notifier = notify.notifier("default")
+    with notifier.subscribe("queue") as subscription:
+        was_woken = subscription.wait(10)  # by the clock
+        was_live = notifier.is_live
+        wait_until(lambda: writer.do("touch") and notifier.is_live)
+
+    assert (was_woken, was_live) == (True, False)
 
 
 def test_too_many_topics_for_a_payload_wake_everybody(notifier, writer):
