@@ -9,6 +9,15 @@ from typing import Any
 from .errors import InvalidTask
 
 MAX_DEPTH = 100
+
+
+class Utf8Encoder(json.JSONEncoder):
+    """Writes text as it is: escaped, an astral character would not compare equal on MariaDB."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "ensure_ascii": False, "separators": (",", ":")})
+
+
 MAX_INTEGER = 2**63 - 1
 
 
@@ -90,3 +99,14 @@ def storable_text(value: str, max_characters: int) -> str:
         value = f"{value[:max_characters]}… ({len(value) - max_characters:,} characters cut)"
     value = value.replace("\0", "\\x00")
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+
+def stand_in(value: Any) -> Any:
+    """A hashable stand-in for a JSON value: equal exactly when JSON calls two values equal (1 is 1.0, not true)."""
+    if isinstance(value, bool):
+        return "bool", value
+    if isinstance(value, dict):
+        return "dict", frozenset((key, stand_in(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "list", tuple(map(stand_in, value))
+    return value

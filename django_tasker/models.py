@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from . import query
+from .json_values import Utf8Encoder
 from .statuses import ACTIVE, ENDED, OnStop, Outcome, Status
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Task(models.Model):
     uuid = models.UUIDField(_("uuid"), default=uuid_module.uuid4, unique=True, editable=False)
     operation = models.CharField(_("operation"), max_length=200)
     queue = models.CharField(_("queue"), max_length=100, default="default")
-    data = models.JSONField(_("data"), null=True, blank=True)
+    data = models.JSONField(_("data"), null=True, blank=True, encoder=Utf8Encoder)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.NEW)
     priority = PriorityField(_("priority"), default=0.0, help_text=_("The smallest runs first."))
     run_at = models.DateTimeField(_("run at"), null=True, blank=True, help_text=_("Not before this time."))
@@ -126,9 +127,9 @@ class Task(models.Model):
     worker_name = models.CharField(_("worker"), max_length=200, null=True, blank=True)
     abort_requested_at = models.DateTimeField(_("abort requested at"), null=True, editable=False)
     abort_reason = models.TextField(_("abort reason"), null=True, blank=True)
-    result = models.JSONField(_("result"), null=True, blank=True)
-    error = models.JSONField(_("error"), null=True, blank=True)
-    progress = models.JSONField(_("progress"), null=True, blank=True)
+    result = models.JSONField(_("result"), null=True, blank=True, encoder=Utf8Encoder)
+    error = models.JSONField(_("error"), null=True, blank=True, encoder=Utf8Encoder)
+    progress = models.JSONField(_("progress"), null=True, blank=True, encoder=Utf8Encoder)
     log_count = models.PositiveIntegerField(_("log entries"), default=0)
     warning_count = models.PositiveIntegerField(_("warnings"), default=0)
     error_count = models.PositiveIntegerField(_("errors"), default=0)
@@ -245,6 +246,8 @@ class Worker(models.Model):
     name = models.CharField(_("name"), max_length=200)
     hostname = models.CharField(_("host"), max_length=200)
     pid = models.PositiveIntegerField(_("process id"))
+    # Equal for two processes exactly when one's pid means something to the other; "" when unknown.
+    machine = models.CharField(max_length=100, default="", editable=False)
     queues = models.JSONField(_("queues"), null=True)  # list of names; NULL: all
     operations = models.JSONField(_("operations"), default=list)  # those it runs
     slots = models.JSONField(_("slots"), default=dict)  # executor name -> how many at a time

@@ -1,0 +1,21 @@
+"""Which new tasks may start now: exact under any number of workers, in queue order, at a flat cost.
+
+**Gate.** A pass that starts tasks with conditions holds the gate alone, so that nothing it has counted changes but by
+tasks that end. A pass over tasks without conditions shares the gate with its like. Adding a task takes no part in it.
+
+**Lanes.** `Task.lane` is a hash of a task's resolved conditions. What is refused once in a pass is refused for the
+whole lane: during a pass running tasks only get more, and of the tasks ahead none is decided twice.
+
+**Streams.** Every new task is in one, named by `Task.hold`: the front (where inserts land), the later one (until
+`run_at`), or the stream of a reason that refused it. A hold moves a row out of the way and decides nothing: each
+pass finds out from the rows which reasons still refuse, skips those streams whole, and merges the others with the
+front in queue order. So no wake-up rule can be forgotten: end, abort, edit, delete and crash need only another pass.
+
+`passes` walks the queue, `running` counts what runs, `streams` moves rows between streams, `rows` reads them.
+"""
+
+from __future__ import annotations
+
+from .passes import Admission, Claimant, PassResult
+
+__all__ = ["Admission", "Claimant", "PassResult"]

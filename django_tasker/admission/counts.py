@@ -1,0 +1,136 @@
+"""Counts the tasks that match a condition's query: those that run, and those that wait ahead of a place.
+
+Running tasks are few (the slots of all workers), so they are held in memory and judged by the query's predicate;
+equality queries are looked up in an index. Waiting tasks are many, so the database finds the first few matches.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+
+from .. import query
+from ..conditions import Condition, look_up
+from ..json_values import stand_in
+from ..models import Task
+from ..statuses import Status
+
+VOLATILE = frozenset(
+    "progress abort_requested_at abort_reason log_count warning_count error_count updated_at".split()
+)
+"""Columns that change while an attempt runs; the others are read once an attempt."""
+
+_INDEXED_ROOTS = ("data", "operation", "queue")
+
+
+class RunningTasks:
+    """The running tasks of all workers, kept from pass to pass and refreshed at each pass that counts them."""
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._known: dict[tuple[int, int], Task] = {}
+        self._fresh = False
+        self._volatile = False
+        self._indexes: dict[tuple[str, ...], Counter[tuple[Any, ...]]] = {}
+        self._counts: dict[int, tuple[Condition, int]] = {}
+        self._started: list[Task] = []
+
+    def begin_pass(self) -> None:
+        """Forget all counts; the rows are read again when the first count is asked for."""
+        self._fresh = False
+        self._indexes, self._counts, self._started = {}, {}, []
+
+    def count(self, condition: Condition) -> int:
+        """How many running tasks, those started in this pass included, match the condition's query."""
+        self._refresh(query.fields_of(condition.node))
+        pairs = query.equalities(condition.node)
+        if pairs and all(path.split(".", 1)[0] in _INDEXED_ROOTS for path, _ in pairs):
+            paths = tuple(path for path, _ in pairs)
+            return self._index(paths)[tuple(stand_in(value) for _, value in pairs)]
+        if condition.query_id not in self._counts:
+            self._counts[condition.query_id] = condition, sum(map(condition.predicate, self._tasks()))
+        return self._counts[condition.query_id][1]
+
+    def start(self, task: Task) -> None:
+        """Count a task that this pass starts; its attributes say so already."""
+        self._started.append(task)
+        for paths, index in self._indexes.items():
+            index[_key(task, paths)] += 1
+        for query_id, (condition, count) in self._counts.items():
+            if condition.predicate(task):
+                self._counts[query_id] = condition, count + 1
+
+    def matching(self, condition: Condition) -> list[Task]:
+        """The running tasks that match the condition's query."""
+        self._refresh(query.fields_of(condition.node))
+        return list(filter(condition.predicate, self._tasks()))
+
+    def _tasks(self) -> list[Task]:
+        return [*self._known.values(), *self._started]
+
+    def _index(self, paths: tuple[str, ...]) -> Counter[tuple[Any, ...]]:
+        if paths not in self._indexes:
+            self._indexes[paths] = Counter(_key(task, paths) for task in self._tasks())
+        return self._indexes[paths]
+
+    def _refresh(self, fields: frozenset[str]) -> None:
+        volatile = not VOLATILE.isdisjoint(fields)
+        if self._fresh and (self._volatile or not volatile):
+            return
+        running = Task.objects.using(self._using).filter(status=Status.RUNNING)
+        if volatile:
+            self._known = {(task.id, task.attempt): task for task in running}
+        else:
+            keys = list(running.values_list("id", "attempt"))
+            known, self._known = self._known, {}
+            unknown = [pk for pk, attempt in keys if (pk, attempt) not in known]
+            self._known = {key: known[key] for key in keys if key in known}
+            for start in range(0, len(unknown), 500):
+                for task in running.filter(id__in=unknown[start : start + 500]):
+                    self._known[task.id, task.attempt] = task
+        self._fresh, self._volatile = True, volatile
+
+
+def _key(task: Task, paths: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(stand_in(look_up(task, path)) for path in paths)
+
+
+class WaitingTasks:
+    """The new, due tasks that match a query, by their place in the queue; one question for each query and pass."""
+
+    def __init__(self, using: str, now: datetime, starts: int) -> None:
+        self._using = using
+        self._now = now
+        self._starts = starts  # how many of those ahead may start during the pass
+        self._places: dict[tuple[int, int], list[tuple[float, int]]] = {}
+        self._started: set[int] = set()
+
+    def start(self, task_id: int) -> None:
+        self._started.add(task_id)
+
+    def ahead(self, condition: Condition, place: tuple[float, int]) -> int:
+        """How many match ahead of a place; exact up to the condition's limit + 1."""
+        key = condition.query_id, condition.limit
+        if key not in self._places:
+            places = (
+                Task.objects.using(self._using)
+                .due(self._now)
+                .filter(query.to_q(condition.node))
+                .in_queue_order()
+                .values_list("priority", "id")
+            )
+            self._places[key] = list(places[: condition.limit + 1 + self._starts])
+        found = self._places[key]
+        return sum(pk not in self._started for _, pk in found[: bisect_left(found, place)])
+
+
+def explain_sql(using: str, sql: str, params: list[object]) -> str:
+    """The database's plan for a statement, as text; for tests and benchmarks that keep the hot plans honest."""
+    word = "EXPLAIN QUERY PLAN" if connections[using].vendor == "sqlite" else "EXPLAIN"
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"{word} {sql}", params)
+        return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())

@@ -1,0 +1,93 @@
+"""Reads waiting rows in queue order, a page at a time, as plain tuples: the hot queries of admission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..databases import database
+from ..models import PriorityField, Task
+
+TABLE = Task._meta.db_table
+_PRIORITY = cast(PriorityField, Task._meta.get_field("priority"))
+
+
+class Row(NamedTuple):
+    """What a pass needs to judge a waiting task. Compares in queue order."""
+
+    priority: float
+    id: int
+    lane: int
+    operation: str
+    queue: str
+    hold: int
+
+    @property
+    def place(self) -> tuple[float, int]:
+        return self.priority, self.id
+
+
+def page(using: str, hold: int, after: tuple[float, int] | None, size: int, *, lock: bool = False) -> list[Row]:
+    """The next `size` waiting rows of a stream in queue order, behind the place `after`.
+
+    With `lock`, rows that somebody else has locked are left out and the rest is locked until the transaction ends.
+    """
+    connection = connections[using]
+    sql, params = page_sql(using, hold, after, size)
+    if lock and connection.features.has_select_for_update_skip_locked:
+        sql += " FOR UPDATE SKIP LOCKED"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return _rows(cursor.fetchall(), connection)
+
+
+def page_sql(using: str, hold: int, after: tuple[float, int] | None, size: int) -> tuple[str, list[object]]:
+    where, params = _after(using, after)
+    return (
+        f"SELECT priority, id, lane, operation, queue, hold FROM {TABLE} "  # noqa: S608 - our own table, all values bound
+        f"WHERE status = 'new' AND hold = %s{where} ORDER BY priority, id LIMIT {size:d}",
+        [hold, *params],
+    )
+
+
+def heads(using: str, holds: Sequence[int], size: int) -> dict[int, list[Row]]:
+    """The first `size` rows of each stream, in one question for up to 200 streams."""
+    found: dict[int, list[Row]] = {hold: [] for hold in holds}
+    connection = connections[using]
+    for start in range(0, len(holds), 200):
+        chunk = holds[start : start + 200]
+        parts, params = [], []
+        for hold in chunk:
+            sql, values = page_sql(using, hold, None, size)
+            parts.append(f"SELECT * FROM ({sql}) AS s{len(parts)}")
+            params += values
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(parts), params)
+            for row in _rows(cursor.fetchall(), connection):
+                found[row.hold].append(row)
+    for rows in found.values():
+        rows.sort()
+    return found
+
+
+def _after(using: str, after: tuple[float, int] | None) -> tuple[str, list[object]]:
+    if after is None:
+        return "", []
+    priority, pk = _to_database(using, after[0]), after[1]
+    if database(using).supports_row_values:
+        return " AND (priority, id) > (%s, %s)", [priority, pk]
+    return " AND priority >= %s AND (priority > %s OR id > %s)", [priority, priority, pk]
+
+
+def _to_database(using: str, priority: float) -> object:
+    return _PRIORITY.get_db_prep_value(priority, connections[using])
+
+
+def _rows(values: Sequence[tuple[float, int, int, str, str, int]], connection: BaseDatabaseWrapper) -> list[Row]:
+    if connection.vendor != "mysql":
+        return [Row(*value) for value in values]
+    # The largest doubles stand for the infinities there.
+    return [Row(_PRIORITY.from_db_value(value[0], None, connection), *value[1:]) for value in values]

@@ -1,0 +1,65 @@
+"""Moves waiting rows between streams. Only passes that hold the gate alone may put rows into a reason's stream."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from ..conditions import FRONT, LATER
+from ..models import Stream, Task
+from ..statuses import Status
+
+MOVE_AT_ONCE = 5000
+"""Rows moved in one statement."""
+
+CROWD = 32
+"""Refused rows of one reason that make a stream for it worthwhile."""
+
+
+def bring_due_to_front(using: str, now: datetime) -> bool:
+    """Move tasks whose `run_at` has come to the front; False when there are more than one statement should move."""
+    due = Task.objects.using(using).filter(status=Status.NEW, hold=LATER, run_at__lte=now)
+    ids = list(due.select_for_update(skip_locked=True).values_list("id", flat=True)[:MOVE_AT_ONCE])
+    due.filter(id__in=ids).update(hold=FRONT)
+    return len(ids) < MOVE_AT_ONCE
+
+
+def move(using: str, refused: Mapping[int, list[int]], reasons: Mapping[int, Any], *, everything: bool) -> int:
+    """Move refused rows (stream id -> task ids) out of the way, where they crowd; return how many were moved.
+
+    With `everything`, small groups too: a pass that has read all it may must leave room behind it.
+    """
+    existing = set(Stream.objects.using(using).filter(id__in=refused).values_list("id", flat=True)) if refused else set()
+    moved = 0
+    for stream_id, ids in refused.items():
+        if not (everything or len(ids) >= (CROWD // 4 if stream_id in existing else CROWD)):
+            continue
+        if stream_id not in existing:
+            Stream.objects.using(using).create(id=stream_id, reason=reasons[stream_id], created_at=timezone.now())
+        waiting = Task.objects.using(using).filter(id__in=ids[:MOVE_AT_ONCE], status=Status.NEW)
+        free = list(waiting.select_for_update(skip_locked=True).values_list("id", flat=True))
+        moved += waiting.filter(id__in=free).update(hold=stream_id)
+    return moved
+
+
+def dissolve(using: str, stream_ids: Collection[int]) -> None:
+    """Bring what is left in these streams back to the front, and forget those that are empty then."""
+    for stream_id in stream_ids:
+        rows = Task.objects.using(using).filter(status=Status.NEW, hold=stream_id)
+        ids = list(rows.select_for_update(skip_locked=True).values_list("id", flat=True))
+        rows.filter(id__in=ids).update(hold=FRONT)
+        # A row that somebody has locked stays behind, and its stream with it.
+        if not rows.exists():
+            Stream.objects.using(using).filter(id=stream_id).delete()
+
+
+def bring_back_strays(using: str) -> int:
+    """Bring waiting rows of streams that do not exist to the front: a safety net, run now and then."""
+    waiting = Task.objects.using(using).filter(status=Status.NEW, hold__gt=LATER)
+    strays = waiting.filter(~Exists(Stream.objects.filter(id=OuterRef("hold"))))
+    ids = list(strays.select_for_update(skip_locked=True).values_list("id", flat=True)[:MOVE_AT_ONCE])
+    return waiting.filter(id__in=ids).update(hold=FRONT)

@@ -1,0 +1,51 @@
+"""What differs between databases when rows are claimed and ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+from django.db import connections, router
+
+from .base import Database, run_in_transaction
+
+Result = TypeVar("Result")
+
+
+def alias() -> str:
+    """The alias of the database that holds the tasks, by the project's routers."""
+    from ..models import Task
+
+    return router.db_for_write(Task)
+
+
+def database(using: str) -> Database:
+    """The `Database` for an alias."""
+    return _for_vendor(connections[using].vendor)
+
+
+@cache
+def _for_vendor(vendor: str) -> Database:
+    if vendor == "postgresql":
+        from .postgresql import PostgreSQL
+
+        return PostgreSQL()
+    if vendor == "mysql":
+        from .mysql import MySQL
+
+        return MySQL()
+    if vendor == "sqlite":
+        from .sqlite import SQLite
+
+        return SQLite()
+    raise NotImplementedError(f"django_tasker runs on PostgreSQL, MySQL, MariaDB and SQLite, not on {vendor!r}.")
+
+
+def in_transaction(using: str, work: Callable[[], Result]) -> Result:
+    """Run `work` in a transaction of its own, again when a passing conflict (deadlock, lock wait) undid it."""
+    result: Result = run_in_transaction(using, work, is_transient=database(using).is_transient)
+    return result
+
+
+__all__ = ["Database", "alias", "database", "in_transaction"]

@@ -1,0 +1,89 @@
+"""What claiming and ending need of a database, in the form that works everywhere; vendors override."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
+
+MAX_RETRIES = 8
+
+
+class Database:
+    """One vendor's way to hold the gate, to tell the time and to write many rows at once."""
+
+    supports_row_values = False
+    """Can (a, b) > (c, d) use an index?"""
+
+    def now(self, connection: BaseDatabaseWrapper) -> datetime:
+        """The database's time where several hosts share it; else this host's."""
+        return timezone.now()
+
+    def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
+        """Wait for the gate and hold it until the transaction ends.
+
+        Passes that start tasks with conditions hold it alone; passes that start only tasks without
+        conditions share it among themselves.
+        """
+        raise NotImplementedError
+
+    def guarded_update(
+        self,
+        connection: BaseDatabaseWrapper,
+        table: str,
+        worker_id: int,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[tuple[Any, ...]],
+        constants: Sequence[tuple[str, Any]] = (),
+    ) -> set[int]:
+        """Update running tasks of one worker, each with values of its own; return the ids that were hit.
+
+        Args:
+            columns: (name, PostgreSQL type) of what differs from row to row.
+            rows: (id, attempt, value of each column…); a row whose task is no longer this worker's attempt,
+                or no longer running, is left alone.
+            constants: (name, value) written to every row.
+        """
+        sets = ", ".join(f"{name} = %s" for name, _ in (*columns, *constants))
+        sql = (
+            f"UPDATE {table} SET {sets} WHERE id = %s AND attempt = %s AND worker_id = %s AND status = 'running'"  # noqa: S608
+        )
+        fixed = tuple(value for _, value in constants)
+        hit: set[int] = set()
+        with connection.cursor() as cursor:
+            for row in rows:
+                cursor.execute(sql, (*self._adapt(connection, columns, row[2:]), *fixed, row[0], row[1], worker_id))
+                if cursor.rowcount:
+                    hit.add(row[0])
+        return hit
+
+    def _adapt(
+        self, connection: BaseDatabaseWrapper, columns: Sequence[tuple[str, str]], values: Iterable[Any]
+    ) -> Iterable[Any]:
+        for (_, kind), value in zip(columns, values, strict=True):
+            yield connection.ops.adapt_datetimefield_value(value) if kind == "timestamptz" else value
+
+    def is_transient(self, error: BaseException) -> bool:
+        """May the same transaction succeed when it is run again (deadlock, lock wait, lost connection)?"""
+        return isinstance(error, OperationalError | InterfaceError)
+
+    def prepare(self, cursor: CursorWrapper) -> None:
+        """Called first in every transaction of a pass."""
+
+
+def run_in_transaction(using: str, work: Any, *, is_transient: Any) -> Any:
+    """Call `work()` in a transaction, again when a passing conflict undid it. Not for use inside another one."""
+    for attempt in range(MAX_RETRIES):
+        try:
+            with transaction.atomic(using=using):
+                return work()
+        except DatabaseError as error:
+            if attempt == MAX_RETRIES - 1 or not is_transient(error):
+                raise
+            connections[using].close_if_unusable_or_obsolete()
+    raise AssertionError("unreachable")

@@ -1,0 +1,34 @@
+"""MySQL and MariaDB: the gate is a row."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from .base import Database
+
+# deadlock, lock wait timeout, cannot connect, server gone, connection lost
+_RETRYABLE = {1213, 1205, 2002, 2003, 2006, 2013, 2055}
+
+
+class MySQL(Database):
+    def now(self, connection: BaseDatabaseWrapper) -> datetime:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT UTC_TIMESTAMP(6)")
+            now: datetime = cursor.fetchone()[0]
+        return timezone.make_aware(now, timezone.get_fixed_timezone(0))
+
+    def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
+        with connection.cursor() as cursor:
+            mode = "LOCK IN SHARE MODE" if shared else "FOR UPDATE"
+            cursor.execute(f"SELECT id FROM django_tasker_gate WHERE id = 1 {mode}")
+            if cursor.fetchone() is None:  # the tests' flush may have emptied the table
+                cursor.execute("INSERT IGNORE INTO django_tasker_gate (id) VALUES (1)")
+
+    def is_transient(self, error: BaseException) -> bool:
+        if isinstance(error, OperationalError) and error.args and isinstance(error.args[0], int):
+            return error.args[0] in _RETRYABLE
+        return isinstance(error, InterfaceError)

@@ -1,0 +1,67 @@
+"""PostgreSQL: the gate is an advisory lock, many rows are written by one UPDATE … FROM unnest(…)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from .base import Database
+
+_RETRYABLE = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+
+
+class PostgreSQL(Database):
+    supports_row_values = True
+
+    def now(self, connection: BaseDatabaseWrapper) -> datetime:
+        with connection.cursor() as cursor:
+            # Not now(): that is when the transaction began, before it may have waited for the gate.
+            cursor.execute("SELECT clock_timestamp()")
+            now: datetime = cursor.fetchone()[0]
+        return now
+
+    def prepare(self, cursor: CursorWrapper) -> None:
+        # Under REPEATABLE READ the snapshot would be older than the gate, and the counts with it.
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+    def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
+        # An advisory lock is queued fairly and leaves no dead rows; the table's oid makes it this schema's own.
+        suffix = "_shared" if shared else ""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT pg_advisory_xact_lock{suffix}('django_tasker_gate'::regclass::oid::bigint::bit(32)::int, 0)"
+            )
+
+    def guarded_update(
+        self,
+        connection: BaseDatabaseWrapper,
+        table: str,
+        worker_id: int,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[tuple[Any, ...]],
+        constants: Sequence[tuple[str, Any]] = (),
+    ) -> set[int]:
+        if not rows:
+            return set()
+        sets = ", ".join([f"{name} = v.{name}" for name, _ in columns] + [f"{name} = %s" for name, _ in constants])
+        arrays = ", ".join(f"%s::{kind}[]" for kind in ("bigint", "int", *(kind for _, kind in columns)))
+        names = ", ".join(("id", "attempt", *(name for name, _ in columns)))
+        sql = (
+            f"UPDATE {table} t SET {sets} FROM unnest({arrays}) AS v({names}) "  # noqa: S608
+            "WHERE t.id = v.id AND t.attempt = v.attempt AND t.worker_id = %s AND t.status = 'running' RETURNING t.id"
+        )
+        fixed = [value for _, value in constants]
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [*fixed, *(list(column) for column in zip(*rows, strict=True)), worker_id])
+            return {row[0] for row in cursor.fetchall()}
+
+    def is_transient(self, error: BaseException) -> bool:
+        state = getattr(error.__cause__, "sqlstate", None)
+        if state is not None:
+            return state in _RETRYABLE or state[:2] in ("08", "57")  # connection lost, server shut down
+        return isinstance(error, OperationalError) or super().is_transient(error)

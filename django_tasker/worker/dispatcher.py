@@ -1,0 +1,372 @@
+"""The loop of a worker: write what came in, look after what runs, claim what may start, hand it over.
+
+One thread, one database connection. Executors report into an inbox; wake-ups and reports end its sleep.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, connections
+
+from .. import lifecycle
+from ..admission import Admission, Claimant
+from ..databases import database, in_transaction
+from ..events import Happening, emit
+from ..models import Task
+from ..notify import notifier
+from ..statuses import Outcome, Status
+from .executors import Executor
+from .held import HeldTask, Key, hold
+from .recorder import Inbox, Recorder, Report, settle
+from .settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 200
+"""Tasks claimed in one pass."""
+
+MAX_PREFETCH = 400
+"""Tasks held beyond the slots of a kind, when runs are very short."""
+
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+CONTROL_SECONDS = 2.0
+"""Between two looks for aborts when no wake-up tells of one."""
+
+
+class Dispatcher:
+    """Claims for one worker and follows its tasks to their end."""
+
+    def __init__(
+        self, settings: WorkerSettings, worker_id: int, worker_name: str, make: Callable[[str, int, Inbox], Executor]
+    ) -> None:
+        self._settings = settings
+        self._options = settings.options
+        self._using = settings.using
+        self._signal = threading.Event()
+        self._inbox = Inbox(self._signal.set)
+        self._make = make
+        self._executors: dict[str, Executor] = {}
+        self._held: dict[Key, HeldTask] = {}
+        self._count: Counter[str] = Counter()  # held tasks by kind of executor
+        self._mean_seconds: dict[str, float] = {}
+        self._deadlines: list[tuple[float, Key, str]] = []
+        self._pending: dict[Key, Report] = {}
+        self._queue_woken = True
+        self._control_woken = True
+        self._claimed = 0
+        self._exhausted = False
+        self._was_busy = False
+        self._next_control = 0.0
+        self._next_look = 0.0
+        self._failures = 0
+        self._is_claiming = True
+        self._stopping_at: float | None = None
+        self._force_at: float | None = None
+        self._forced = False
+        self.become(worker_id, worker_name)
+        self.ended = threading.Event()
+
+    # -- from other threads -----------------------------------------------------------------------------------------
+
+    def become(self, worker_id: int, worker_name: str) -> None:
+        """Work under this Worker row from now on (at the start, and after having been taken for lost)."""
+        self.worker_id, self.worker_name = worker_id, worker_name
+        # An attempt of the former life may come back to us under the same number: first let all of them end.
+        self._must_drain = bool(self._held)
+        self._kinds = self._settings.kinds()
+        claimant = Claimant(worker_id, worker_name, self._kinds, self._settings.queues)
+        self._admission = Admission(
+            self._using, claimant, options=self._options, assertions=self._settings.assertions
+        )
+        self._recorder = Recorder(self._using, worker_id, max_losses=self._options.max_losses)
+
+    def stop(self, grace: float) -> None:
+        """Claim no more; end the tasks by force after `grace` seconds. Again: the earlier end wins."""
+        at = time.monotonic() + grace
+        self._is_claiming = False
+        self._stopping_at = self._stopping_at or time.monotonic()
+        self._force_at = at if self._force_at is None else min(at, self._force_at)
+        self._signal.set()
+
+    def abandon(self, why: str) -> None:
+        """Abort every run: the tasks are, or soon will be, another worker's."""
+        for task in list(self._held.values()):
+            self._executors[task.kind].abort(task.key, why, 0)
+
+    @property
+    def running(self) -> int:
+        return len(self._held)
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Dispatch until stopped (or, in a burst, until nothing more can start) and every task has ended."""
+        hub = notifier(self._using)
+        with (
+            hub.subscribe("queue", callback=self._wake_queue),
+            hub.subscribe("control", callback=self._wake_control),
+        ):
+            while not self._is_over():
+                self._signal.clear()
+                try:
+                    self._step()
+                    self._failures = 0
+                except DatabaseError:
+                    self._recover()
+                    continue
+                self._signal.wait(self._pause_seconds())
+        self.ended.set()
+
+    def _wake_queue(self) -> None:
+        self._queue_woken = True
+        self._signal.set()
+
+    def _wake_control(self) -> None:
+        self._control_woken = True
+        self._signal.set()
+
+    def _is_over(self) -> bool:
+        return not self._is_claiming and not self._held and not self._inbox and not self._pending
+
+    def _step(self) -> None:
+        self._take_in()
+        self._write()
+        self._watch()
+        if self._stopping_at is not None:
+            self._wind_down()
+        self._claim()
+        self._end_by_itself()
+
+    def _recover(self) -> None:
+        """The database did not answer: wait a little longer each time, and go on with a new connection."""
+        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        if self._failures in (3, 30, 300):
+            logger.warning("database fails worker_id=%s failures=%s", self.worker_id, self._failures, exc_info=True)
+        connections[self._using].close()
+        self._queue_woken = self._control_woken = True
+        time.sleep(pause)
+
+    def _pause_seconds(self) -> float:
+        if self._queue_woken and self._is_claiming and self._has_room():
+            return 0
+        now = time.monotonic()
+        until = [self._next_look, self._next_control]
+        until += [self._deadlines[0][0]] if self._deadlines else []
+        until += [self._force_at] if self._force_at is not None and not self._forced else []
+        return max(0.0, min(until) - now)
+
+    # -- what came in -------------------------------------------------------------------------------------------------
+
+    def _take_in(self) -> None:
+        for what, key, value in self._inbox.drain():
+            task = self._held.get(key)
+            if task is None:
+                continue
+            if what == "started":
+                self._started(task)
+                continue
+            report = self._pending.setdefault(key, Report(task))
+            if what == "log":
+                report.entries += value
+            elif what == "progress":
+                report.progress = value
+            else:
+                report.ended = value
+
+    def _started(self, task: HeldTask) -> None:
+        task.started = time.monotonic()
+        timeout, deadline = task.assignment.run_timeout, task.assignment.run_deadline
+        if timeout is not None:
+            reason = f"run_timeout of {timeout:g} s exceeded"
+            heapq.heappush(self._deadlines, (task.started + timeout, task.key, reason))
+        if deadline is not None:
+            reason = "run_until reached"
+            heapq.heappush(self._deadlines, (task.started + deadline - time.time(), task.key, reason))
+
+    def _write(self) -> None:
+        if not self._pending:
+            return
+        reports = list(self._pending.values())
+        lost = {task.key for task in self._recorder.write(reports)}
+        self._pending.clear()
+        for report in reports:
+            key = report.task.key
+            if report.ended is not None:
+                self._let_go(report.task, report.ended.ended)
+            elif key in lost:
+                logger.warning("task is held by another now task_id=%s", report.task.held.uuid)
+                self._executors[report.task.kind].abort(key, "the task is held by another worker now", 0)
+            settle(report)
+
+    def _let_go(self, task: HeldTask, ended: float) -> None:
+        del self._held[task.key]
+        self._count[task.kind] -= 1
+        if task.started is not None:
+            seconds = max(0.0, time.monotonic() - task.started - max(0.0, time.time() - ended))
+            mean = self._mean_seconds.get(task.kind, seconds)
+            self._mean_seconds[task.kind] = mean + 0.05 * (seconds - mean) if seconds < 10 * mean else seconds
+        if self._has_room():
+            self._queue_woken = self._queue_woken or not self._exhausted
+
+    # -- what runs ----------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, key, reason = heapq.heappop(self._deadlines)
+            task = self._held.get(key)
+            if task is not None and not task.is_aborting:
+                in_transaction(self._using, lambda: lifecycle.note_abort(task.held, reason, using=self._using))
+                self._abort(task, reason)
+        if self._control_woken or now >= self._next_control:
+            self._control_woken = False
+            self._next_control = now + CONTROL_SECONDS
+            self._look_for_aborts()
+
+    def _look_for_aborts(self) -> None:
+        if not self._held:
+            return
+        asked = Task.objects.using(self._using).filter(
+            worker_id=self.worker_id, status=Status.RUNNING, abort_requested_at__isnull=False
+        )
+        for pk, attempt, reason in asked.values_list("id", "attempt", "abort_reason"):
+            task = self._held.get((pk, attempt))
+            if task is not None and (not task.is_aborting or task.is_stopping):
+                task.is_stopping = False
+                self._abort(task, reason)
+
+    def _abort(self, task: HeldTask, reason: str | None) -> None:
+        task.is_aborting, task.abort_reason = True, reason
+        self._executors[task.kind].abort(task.key, reason or "aborted", task.abort_grace)
+
+    def _wind_down(self) -> None:
+        """After stop(): give back what has not begun; after the grace time, end the rest."""
+        for executor in self._executors.values():
+            for assignment in executor.withdraw():
+                task = self._held.get(assignment.key)
+                if task is not None:
+                    self._give_back(task)
+        if self._force_at is not None and not self._forced and time.monotonic() >= self._force_at:
+            self._forced = True
+            for task in self._held.values():
+                if not task.is_aborting:
+                    task.is_aborting = task.is_stopping = True
+                    self._executors[task.kind].abort(task.key, "the worker stops", task.abort_grace)
+
+    def _give_back(self, task: HeldTask) -> None:
+        now = self._now()
+        if task.is_aborting:
+            lifecycle.aborted(task.held, task.abort_reason, now=now, using=self._using)
+        else:
+            lifecycle.postponed(task.held, None, Outcome.STOPPED, now=now, using=self._using)
+        del self._held[task.key]
+        self._count[task.kind] -= 1
+
+    # -- what may start -----------------------------------------------------------------------------------------------
+
+    def _free(self) -> dict[str, int]:
+        return {kind: self._capacity(kind) - self._count[kind] for kind in self._used_kinds()}
+
+    def _used_kinds(self) -> set[str]:
+        return set(self._kinds.values())
+
+    def _capacity(self, kind: str) -> int:
+        """Slots, and as much more as will be begun within a moment: so a short run does not wait for the database."""
+        slots = self._settings.slots[kind]
+        mean = self._mean_seconds.get(kind)
+        if mean is None or not self._options.prefetch_seconds:
+            return slots
+        return slots + min(MAX_PREFETCH, int(slots * self._options.prefetch_seconds / max(mean, 1e-4)))
+
+    def _has_room(self) -> bool:
+        """Is it worth a pass? With many short runs in hand, not for each that ends."""
+        for kind in self._used_kinds():
+            capacity, held = self._capacity(kind), self._count[kind]
+            if held < capacity and (capacity <= self._settings.slots[kind] or capacity - held >= capacity // 4):
+                return True
+        return False
+
+    def _claim(self) -> None:
+        now = time.monotonic()
+        self._must_drain = self._must_drain and bool(self._held)
+        if not self._is_claiming or self._must_drain or not (self._queue_woken or now >= self._next_look) or not self._has_room():
+            if now >= self._next_look:
+                self._next_look = now + self._options.poll_interval
+            return
+        self._queue_woken = False
+        limit = MAX_BATCH
+        if self._settings.max_tasks is not None:
+            limit = min(limit, self._settings.max_tasks - self._claimed)
+        free = {kind: max(0, count) for kind, count in self._free().items()}
+        if limit <= 0 or not any(free.values()):
+            return
+        result = self._admission.run_pass(free, limit)
+        for row in result.claimed:
+            self._begin(row, result.now or self._now())
+        full = len(result.claimed) == min(limit, sum(free.values()))
+        self._exhausted = not result.unfinished and not full
+        self._queue_woken = self._queue_woken or result.unfinished or full
+        self._next_look = time.monotonic() + self._seconds_to_next_due()
+        self._tell_state(bool(result.claimed))
+
+    def _begin(self, row: Any, now: datetime) -> None:
+        kind = self._kinds[row.operation]
+        assigned = self._settings.registry.get(row.operation)
+        grace = (assigned.defaults if assigned else {}).get("abort_grace", self._options.abort_grace)
+        task = hold(row, kind=kind, worker_id=self.worker_id, now=now, options=self._options, abort_grace=grace)
+        level = (assigned.defaults if assigned else {}).get("log_level")
+        if level is not None:
+            task.assignment.log_level = logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
+        self._held[task.key] = task
+        self._count[kind] += 1
+        self._claimed += 1
+        if kind not in self._executors:
+            self._executors[kind] = self._make(kind, self._settings.slots[kind], self._inbox)
+        self._executors[kind].submit(task.assignment)
+
+    def _seconds_to_next_due(self) -> float:
+        """Until the next look: the poll interval, or less when a task's `run_at` comes sooner."""
+        longest = self._options.poll_interval
+        if not self._exhausted:
+            return longest
+        later = Task.objects.using(self._using).filter(status=Status.NEW, hold=1).order_by("run_at")
+        run_at = later.values_list("run_at", flat=True).first()
+        if run_at is None:
+            return longest
+        return min(longest, max(0.0, (run_at - self._now()).total_seconds()) + 0.001)
+
+    def _tell_state(self, claimed: bool) -> None:
+        if claimed or self._held:
+            self._was_busy = True
+        if self._exhausted and self._was_busy and not claimed:
+            self._say("empty-queue")
+            if not self._held:
+                self._was_busy = False
+                self._say("idle")
+
+    def _say(self, name: str) -> None:
+        emit([Happening(name, None, {})], topics=[], using=self._using)
+
+    def _end_by_itself(self) -> None:
+        if not self._is_claiming:
+            return
+        if self._settings.max_tasks is not None and self._claimed >= self._settings.max_tasks:
+            self._is_claiming = False
+        elif self._settings.burst and self._exhausted and not self._held and not self._queue_woken:
+            self._is_claiming = False
+
+    def _now(self) -> datetime:
+        return database(self._using).now(connections[self._using])
+
+    @property
+    def executors(self) -> Mapping[str, Executor]:
+        return self._executors

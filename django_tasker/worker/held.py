@@ -1,0 +1,75 @@
+"""What a worker knows of the attempts it holds, from the claim to the end that it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cronsim import CronSim
+from django.utils import timezone
+
+from ..admission.passes import ClaimedRow
+from ..conf import Options
+from ..lifecycle import Held
+from .messages import Assignment
+
+Key = tuple[int, int]
+
+
+@dataclass(slots=True)
+class HeldTask:
+    """One attempt in this worker."""
+
+    held: Held
+    assignment: Assignment
+    kind: str  # of executor
+    log_count: int  # entries stored, the task's number of the last one
+    warning_count: int
+    error_count: int
+    abort_grace: float
+    started: float | None = None  # monotonic
+    abort_reason: str | None = None
+    is_aborting: bool = False
+    is_stopping: bool = False  # told to end only because the worker stops
+
+    @property
+    def key(self) -> Key:
+        return self.held.id, self.held.attempt
+
+
+def hold(row: ClaimedRow, *, kind: str, worker_id: int, now: datetime, options: Options, abort_grace: float) -> HeldTask:
+    """What is needed to run, watch and end a claimed task."""
+    held = Held(
+        id=row.id,
+        uuid=row.uuid,
+        operation=row.operation,
+        attempt=row.attempt,
+        worker_id=worker_id,
+        max_attempts=row.max_attempts,
+        retry_delay=row.retry_delay,
+        keep_for=row.keep_for,
+        on_stop=row.on_stop,
+        losses=row.losses,
+        started_at=now,
+    )
+    assignment = Assignment(
+        id=row.id,
+        uuid=row.uuid,
+        operation=row.operation,
+        queue=row.queue,
+        data=row.data,
+        priority=row.priority,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        log_level=options.log_level_number,
+        log_entries_left=max(0, options.log_max_entries - row.log_count),
+        log_bytes_left=options.log_max_bytes,
+        run_timeout=row.run_timeout,
+        run_deadline=None if row.run_until is None else next_time(row.run_until, now),
+    )
+    return HeldTask(held, assignment, kind, row.log_count, row.warning_count, row.error_count, abort_grace)
+
+
+def next_time(cron: str, after: datetime) -> float:
+    """The next time, in unix seconds, that a cron expression names, by the clock of the project's time zone."""
+    return float(next(CronSim(cron, timezone.localtime(after))).timestamp())

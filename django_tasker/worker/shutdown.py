@@ -1,0 +1,37 @@
+"""SIGTERM and SIGINT to a worker's stop: the first begins it, the second skips the wait."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .worker import TaskWorker
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def stop_on_signals(worker: TaskWorker) -> Iterator[None]:
+    """Within the block, signals stop the worker; the handlers there were are put back after it.
+
+    Does nothing outside the main thread (as under autoreload), where Python can't set handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = 0
+
+    def stop(*_: Any) -> None:
+        nonlocal asked
+        asked += 1
+        worker.request_stop(None if asked == 1 else 0)
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,184 @@
+"""Wires a worker's parts: starts them in order, and stops them in the opposite one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+
+from django.db import DatabaseError, connections
+
+from .. import lifecycle, logs
+from ..abort import AbortSignal
+from ..admission import streams
+from ..conf import Options
+from ..databases import database
+from ..events import Happening, emit, prune
+from ..models import Task, Worker
+from ..registry import autodiscover
+from .dispatcher import Dispatcher
+from .executors import Executor, make_executor
+from .recorder import Inbox
+from .rescue import beat, rescue
+from .settings import WorkerSettings, machine_id
+
+logger = logging.getLogger(__name__)
+
+TIDY_SECONDS = 30.0
+"""Between two rounds of house-keeping."""
+
+
+class TaskWorker:
+    """Runs tasks in this process until it is stopped. `start`, `stop` and `wait` may be called twice."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._dispatcher: Dispatcher | None = None
+        self._threads: list[threading.Thread] = []
+        self._over = threading.Event()
+
+    @property
+    def is_running(self) -> bool:
+        return self._dispatcher is not None and not self._over.is_set()
+
+    def start(self, abort_signal: AbortSignal | None = None) -> None:
+        """Register the worker and begin to claim; returns at once.
+
+        Raises:
+            ConfigurationError: an operation was named that has no runner.
+        """
+        with self._lock:
+            if self._dispatcher is not None:
+                return
+            autodiscover()
+            logs.install(self.settings.options.log_level_number)
+            row = self._register()
+            self._dispatcher = Dispatcher(self.settings, row.pk, row.name, self._make_executor)
+            for target in (self._dispatch, self._keep_alive):
+                thread = threading.Thread(target=target, name=f"django_tasker-{target.__name__}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        if abort_signal is not None:
+            abort_signal.add_listener(lambda *_: self._request_stop(None))
+
+    def stop(self, grace: float | None = None) -> None:
+        """Stop claiming, give running tasks `grace` seconds, end the rest by their `on_stop`; return when all is over.
+
+        Called again (from another thread or signal), the earlier end wins.
+        """
+        self._request_stop(grace)
+        self.wait()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the worker has stopped; False when `timeout` seconds passed first."""
+        return self._dispatcher is None or self._over.wait(timeout)
+
+    def request_stop(self, grace: float | None = None) -> None:
+        """Begin to stop and return at once; safe in a signal handler."""
+        self._request_stop(grace)
+
+    def _request_stop(self, grace: float | None) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.stop(self.settings.grace_seconds if grace is None else grace)
+
+    # -- the threads --------------------------------------------------------------------------------------------------
+
+    def _make_executor(self, kind: str, slots: int, inbox: Inbox) -> Executor:
+        executor = make_executor(kind, slots, self.settings.options, inbox)
+        executor.start()
+        return executor
+
+    def _dispatch(self) -> None:
+        dispatcher = self._dispatcher
+        assert dispatcher is not None
+        using = self.settings.using
+        try:
+            rescue(using, self.settings.options)
+            emit([Happening("started", None, {})], using=using)
+            dispatcher.run()
+        except Exception:
+            logger.exception("dispatcher failed worker_id=%s", dispatcher.worker_id)
+            dispatcher.abandon("the worker failed")
+        finally:
+            self._close(dispatcher)
+
+    def _close(self, dispatcher: Dispatcher) -> None:
+        """What follows the last task: executors, the row, the farewell."""
+        using = self.settings.using
+        for executor in dispatcher.executors.values():
+            executor.stop()
+        logs.uninstall()
+        with suppress(DatabaseError):
+            Worker.objects.using(using).filter(pk=dispatcher.worker_id).delete()
+            emit([Happening("stopped", None, {})], using=using)
+        connections[using].close()
+        self._over.set()
+
+    def _keep_alive(self) -> None:
+        """Stamp the worker's row until the last task has ended, and do the house-keeping between."""
+        dispatcher = self._dispatcher
+        assert dispatcher is not None
+        options, using = self.settings.options, self.settings.using
+        last_beat = time.monotonic()
+        next_tidy = last_beat + min(TIDY_SECONDS, options.lease / 2)
+        next_beat = last_beat + options.heartbeat
+        while not self._over.wait(min(1.0, options.heartbeat / 2)):
+            now = time.monotonic()
+            try:
+                lifecycle.expire_queue(now=database(using).now(connections[using]), using=using)
+                if now >= next_beat:
+                    if not beat(using, dispatcher.worker_id, dispatcher.running):
+                        self._come_back(dispatcher)
+                    last_beat = now
+                    next_beat = now + options.heartbeat
+                if now >= next_tidy:
+                    next_tidy = now + min(TIDY_SECONDS, options.lease / 2)
+                    tidy(using, options)
+            except DatabaseError:
+                logger.debug("heartbeat failed worker_id=%s", dispatcher.worker_id, exc_info=True)
+                connections[using].close()
+                if now - last_beat > options.lease:
+                    # Others may take our tasks any moment: two runs of one task are worse than one aborted.
+                    dispatcher.abandon("the worker has lost the database")
+            except Exception:
+                logger.exception("house-keeping failed worker_id=%s", dispatcher.worker_id)
+        connections[using].close()
+
+    def _come_back(self, dispatcher: Dispatcher) -> None:
+        """Another worker took us for lost and has our tasks: let go of them and begin anew."""
+        logger.warning("worker was taken for lost, begins anew worker_id=%s", dispatcher.worker_id)
+        dispatcher.abandon("the worker was taken for lost")
+        row = self._register()
+        dispatcher.become(row.pk, row.name)
+
+    def _register(self) -> Worker:
+        settings = self.settings
+        now = database(settings.using).now(connections[settings.using])
+        kinds = settings.kinds()
+        return Worker.objects.using(settings.using).create(
+            name=settings.display_name,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            machine=machine_id(),
+            queues=None if settings.queues is None else list(settings.queues),
+            operations=sorted(kinds),
+            slots={kind: count for kind, count in settings.slots.items() if kind in kinds.values()},
+            started_at=now,
+            heartbeat_at=now,
+        )
+
+
+def tidy(using: str, options: Options) -> None:
+    """House-keeping that any worker does now and then: lost workers, expired tasks, old events, stray rows."""
+    rescue(using, options)
+    now = database(using).now(connections[using])
+    lifecycle.delete_ended(Task.objects.using(using).filter(expires_at__lte=now), using=using)
+    prune(using)
+    streams.bring_back_strays(using)
+
+
+__all__ = ["TaskWorker", "tidy"]
