@@ -29,7 +29,12 @@ def create_admin() -> None:
 
 def chosen_packages(wish: str) -> list[InstalledPackage]:
     """The first packages by name, as many as `wish` says: a number or 'all'."""
-    return installed_packages(None if wish == "all" else int(wish))
+    if wish == "all":
+        return installed_packages()
+    count = int(wish)
+    if count < 1:
+        raise ValueError(f"{count} packages are too few")
+    return installed_packages(count)
 
 
 def add_index_tasks(packages: list[InstalledPackage]) -> list[Task]:

@@ -9,7 +9,7 @@ from example_project.sources.packages import installed_package, installed_packag
 
 pytestmark = pytest.mark.sqlite_only
 
-SOURCE = '''\
+SOURCE = """\
 import os, sys
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class Shelf:
         a = "\\d"
 
         return a
-'''
+"""
 
 
 def write(tmp_path, content: bytes):
@@ -39,7 +39,14 @@ def test_counts_are_those_of_the_source(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"def broken(:", b"\x00", b"s = '\xff'", b"# coding: no-such-codec\n", b"x = " + b"(" * 5000, b"-" * 100_000 + b"1"],
+    [
+        b"def broken(:",
+        b"\x00",
+        b"s = '\xff'",
+        b"# coding: no-such-codec\n",
+        b"x = " + b"(" * 5000,
+        b"-" * 100_000 + b"1",
+    ],
 )
 def test_invalid_source_is_unreadable_not_fatal(tmp_path, content):
     path = write(tmp_path, content)

@@ -74,7 +74,7 @@ class Command(BaseCommand):
         try:
             chosen = demo.chosen_packages(packages)
         except ValueError as error:
-            raise CommandError(f"DEMO_PACKAGES is {packages!r}, neither a number nor 'all'.") from error
+            raise CommandError(f"DEMO_PACKAGES is {packages!r}, neither a number from 1 nor 'all'.") from error
         if not chosen:
             raise CommandError("There is no package to index.")
         return chosen

@@ -1,0 +1,1 @@
+"""The parts of `manage.py tasker`: arguments, output, and one function per subcommand that calls the facade."""
