@@ -16,6 +16,7 @@ from typing import Any
 
 from . import query
 from .errors import InvalidQuery, InvalidTask
+from .query import Node
 
 SCOPES = ("running", "queued_before", "active")
 REFERABLE = ("data", "operation", "queue", "uuid", "unique_key")
@@ -51,7 +52,7 @@ class Condition:
         return digest(self.query)
 
     @cached_property
-    def node(self) -> query.Node:
+    def node(self) -> Node:
         return query.parse(self.query)
 
     @cached_property
@@ -177,7 +178,6 @@ def look_up(task: Any, name: str) -> Any:
 def lane_of(conditions: Sequence[Condition]) -> int:
     """The lane of a task with these resolved conditions; 0 for none."""
     return digest(sorted(condition.id for condition in conditions)) if conditions else 0
-
 
 
 @dataclass(frozen=True)

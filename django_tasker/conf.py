@@ -99,10 +99,10 @@ _CHOICES = {
 }
 _MAY_BE_NONE = ("CONCURRENCY", "CHILD_MAX_TASKS", "KEEP_FOR")
 _INTEGERS = (
-    "CONCURRENCY COROUTINES CHILD_MAX_TASKS MAX_LOSSES MAX_CONDITIONS MAX_DATA_BYTES MAX_RESULT_BYTES "
-    "LOG_MAX_ENTRIES LOG_MAX_BYTES"
-).split()
-_MAY_BE_ZERO = "PREFETCH_SECONDS GRACE ABORT_GRACE RETRY_DELAY RETRY_JITTER LOG_FLUSH_SECONDS".split()
+    *("CONCURRENCY", "COROUTINES", "CHILD_MAX_TASKS", "MAX_LOSSES", "MAX_CONDITIONS"),
+    *("MAX_DATA_BYTES", "MAX_RESULT_BYTES", "LOG_MAX_ENTRIES", "LOG_MAX_BYTES"),
+)
+_MAY_BE_ZERO = ("PREFETCH_SECONDS", "GRACE", "ABORT_GRACE", "RETRY_DELAY", "RETRY_JITTER", "LOG_FLUSH_SECONDS")
 
 
 def problems(user: Any) -> list[str]:
@@ -135,8 +135,8 @@ def _wrong(key: str, value: Any) -> str | None:
         known = logging.getLevelNamesMapping()
         is_level = isinstance(value, str) and value.upper() in known
         return None if is_level else f"TASKER['LOG_LEVEL'] is {value!r}, not one of {sorted(known)}."
-    kinds: tuple[type, ...] = (int,) if key in _INTEGERS else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value < float("inf"):
+    is_number = isinstance(value, int if key in _INTEGERS else int | float) and not isinstance(value, bool)
+    if not is_number or not value < float("inf"):
         return f"TASKER[{key!r}] must be a finite {'whole ' if key in _INTEGERS else ''}number, not {value!r}."
     if value < 0 or (value == 0 and key not in _MAY_BE_ZERO):
         return f"TASKER[{key!r}] must be {'0 or more' if key in _MAY_BE_ZERO else 'more than 0'}, not {value!r}."

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
-from functools import wraps
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from datetime import datetime, timedelta
+from functools import partial, wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from . import conf, lifecycle, query, specs, subscriptions
+from . import conf, lifecycle, query, specs
 from .abort import AbortSignal
 from .admission.explain import Explanation, explain
 from .assertions import Assertions
@@ -33,6 +33,7 @@ from .models import Pause, Task, TaskLog, Worker
 from .registry import Registry, Runner, autodiscover
 from .registry import registry as project_registry
 from .statuses import ENDED, Status
+from .subscriptions import subscriptions
 
 TaskRef = UUID | str | Task
 Query = Mapping[str, Any] | Q | None
@@ -49,10 +50,10 @@ def _twin(
     """The async twin of a method."""
 
     @wraps(method)
-    async def twin(self: Tasker, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+    async def twin(self: Tasker, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
         return await sync_to_async(method)(self, *args, **kwargs)
 
-    return twin
+    return cast("Callable[Concatenate[Tasker, Args], Coroutine[Any, Any, Result]]", twin)
 
 
 class Tasker:
@@ -69,11 +70,9 @@ class Tasker:
         self._lock = threading.Lock()
         self._worker: Any = None
 
-    # -- runners ------------------------------------------------------------------------------------------------------
+    # -- runners --------------------------------------------------------------------------------------------------
 
-    def assign_runner(
-        self, operation: str, runner: Runner, *, executor: str | None = None, **defaults: Any
-    ) -> None:
+    def assign_runner(self, operation: str, runner: Runner, *, executor: str | None = None, **defaults: Any) -> None:
         """Give `operation` the function that runs its tasks, and defaults for the options of `add_task`.
 
         Args:
@@ -118,32 +117,68 @@ class Tasker:
         assigned = self._registry.get(operation) if isinstance(operation, str) else None
         return assigned.defaults if assigned else {}
 
-    # -- adding -------------------------------------------------------------------------------------------------------
+    # -- adding ---------------------------------------------------------------------------------------------------
 
     def add_task(
         self,
         operation: str,
         data: Any = None,
         *,
+        priority: float | str | None = None,
+        queue: str | None = None,
+        run_at: datetime | str | None = None,
+        concurrency: Sequence[Mapping[str, Any]] | None = None,
+        run_timeout: float | timedelta | None = None,
+        run_until: str | None = None,
+        queue_timeout: Mapping[str, Any] | None = None,
+        max_attempts: int | None = None,
+        retry_delay: float | timedelta | None = None,
+        unique_key: str | None = None,
         on_conflict: Literal["raise", "return", "replace"] = "raise",
+        on_stop: str | None = None,
+        keep_for: float | timedelta | None = None,
+        added_by: str | None = None,
         abort_signal: AbortSignal | None = None,
-        **options: Any,
     ) -> Task:
         """Add a task in the caller's transaction: rolled back with it, seen by workers at its commit.
 
         Args:
             data: JSON.
-            options: priority (a float, the smallest runs first), queue, run_at, concurrency, run_timeout (seconds),
-                run_until (cron), queue_timeout, max_attempts, retry_delay (seconds), unique_key, on_stop,
-                keep_for (seconds), added_by. None stands for the operation's, or the project's, default.
+            priority: a float from -inf to inf, 0 by default; the smallest runs first.
+            run_at: not before this time (aware).
+            concurrency: conditions, all of which must hold when it starts; they extend the operation's.
+            run_timeout: seconds a run may take.
+            run_until: a cron expression: a run must have ended by the next such time.
+            queue_timeout: `{"after": 60, "then": "abort"}` or `{"after": 60, "then": "prioritize", "priority": -10}`.
+            max_attempts: how often it is tried, 1 by default; retry_delay: seconds before the second attempt.
+            unique_key: at most one new or running task carries it.
+            on_stop: "postpone" or "abort", when its worker stops or is lost.
+            keep_for: seconds it is kept after its end.
             on_conflict: what to do when a new or running task carries the `unique_key`: raise, return that task,
                 or replace it when it is new.
             abort_signal: aborts the task when it is given, as long as this process lives.
+
+        None stands for the operation's default, or the project's.
 
         Raises:
             InvalidTask: a value is refused; the error's `path` names it.
             DuplicateTask: a new or running task carries the `unique_key`; it is the error's `task`.
         """
+        options = {
+            "priority": priority,
+            "queue": queue,
+            "run_at": run_at,
+            "concurrency": concurrency,
+            "run_timeout": run_timeout,
+            "run_until": run_until,
+            "queue_timeout": queue_timeout,
+            "max_attempts": max_attempts,
+            "retry_delay": retry_delay,
+            "unique_key": unique_key,
+            "on_stop": on_stop,
+            "keep_for": keep_for,
+            "added_by": added_by,
+        }
         if on_conflict not in specs.ON_CONFLICT:
             raise InvalidTask(f"on_conflict must be raise, return or replace, not {on_conflict!r}.", path="on_conflict")
         task = specs.build(operation, data, options, self._defaults(operation))
@@ -166,7 +201,7 @@ class Tasker:
             except (InvalidTaskState, TaskNotFound):
                 pass  # it has ended, or was rolled back
 
-        transaction.on_commit(lambda: abort_signal.add_listener(abort) and None, using=using)
+        transaction.on_commit(partial(abort_signal.add_listener, abort), using=using)
 
     def add_tasks(self, tasks: Iterable[Mapping[str, Any]]) -> list[Task]:
         """Add many tasks, given as dicts of `add_task`'s arguments, in one transaction and in their order.
@@ -206,11 +241,9 @@ class Tasker:
         lifecycle.add([task], using=using)
         return task
 
-    # -- finding ------------------------------------------------------------------------------------------------------
+    # -- finding --------------------------------------------------------------------------------------------------
 
-    def get_task(
-        self, uuid: TaskRef, *, with_logs: bool = False, logs_max_level: str | int = "info"
-    ) -> Task:
+    def get_task(self, uuid: TaskRef, *, with_logs: bool = False, logs_max_level: str | int = "info") -> Task:
         """The task as it is now; with its log entries in `task.logs` if asked for.
 
         Args:
@@ -287,7 +320,7 @@ class Tasker:
             return Task.objects.using(alias()).filter(condition or Q())
         return Task.objects.using(alias()).matching(dict(condition) if isinstance(condition, Mapping) else condition)
 
-    # -- steering -----------------------------------------------------------------------------------------------------
+    # -- steering -------------------------------------------------------------------------------------------------
 
     def abort_task(self, uuid: TaskRef, reason: str | None = None) -> None:
         """Abort a new task at once; give a running one its abort signal (again is harmless, the first reason stands).
@@ -335,7 +368,7 @@ class Tasker:
         if not lifecycle.revive(task, using=alias()):
             raise self._wrong_state(task, "retried")
 
-    def update_task(self, uuid: TaskRef, **changes: Any) -> Task:
+    def update_task(self, /, uuid: TaskRef, **changes: Any) -> Task:
         """Change what a new task may still have changed, with effect at once; return it as it is then.
 
         Args:
@@ -373,7 +406,7 @@ class Tasker:
         status = Task.objects.using(alias()).filter(pk=task.pk).values_list("status", flat=True).first() or "gone"
         return InvalidTaskState(f"Task {task.uuid} is {status} and can't be {word} any more (or yet).")
 
-    # -- steering in bulk ----------------------------------------------------------------------------------------------
+    # -- steering in bulk -----------------------------------------------------------------------------------------
 
     def abort_tasks(self, query: Query, reason: str | None = None) -> int:
         """Abort the new and running tasks that match; return how many."""
@@ -409,7 +442,7 @@ class Tasker:
             tasks = tasks.filter(ended_at__lte=now - timedelta(seconds=specs.check_seconds(older_than, "older_than")))
         return lifecycle.delete_ended(tasks, using=alias())
 
-    # -- waiting and following -----------------------------------------------------------------------------------------
+    # -- waiting and following ------------------------------------------------------------------------------------
 
     def wait_for_task_output_data(self, uuid: TaskRef, timeout: float | None = None) -> Any:
         """Wait until a task has ended; return its result.
@@ -487,7 +520,7 @@ class Tasker:
         """The same as an async iterator."""
         return event_listening.alisten_events(pattern, abort_signal)
 
-    # -- why, pause, numbers ---------------------------------------------------------------------------------------------
+    # -- why, pause, numbers --------------------------------------------------------------------------------------
 
     def explain_task(self, uuid: TaskRef) -> Explanation:
         """Why a task is not running: every reason with its numbers and the tasks in the way, and its place."""
@@ -525,9 +558,9 @@ class Tasker:
             },
         }
 
-    # -- running tasks in this process -------------------------------------------------------------------------------------
+    # -- running tasks in this process ----------------------------------------------------------------------------
 
-    def start(self, abort_signal: AbortSignal | None = None, **settings: Any) -> None:
+    def start(self, /, abort_signal: AbortSignal | None = None, **settings: Any) -> None:
         """Run tasks in this process, in threads of their own, until `stop` or `abort_signal`; harmless when it runs.
 
         Args:
@@ -555,7 +588,7 @@ class Tasker:
         if worker is not None:
             worker.stop(grace)
 
-    # -- async twins -----------------------------------------------------------------------------------------------------
+    # -- async twins ----------------------------------------------------------------------------------------------
 
     aadd_task = _twin(add_task)
     aadd_tasks = _twin(add_tasks)

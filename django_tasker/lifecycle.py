@@ -36,7 +36,7 @@ def active_key_of(unique_key: str | None) -> str | None:
     return None if unique_key is None else blake2b(unique_key.encode(), digest_size=32).hexdigest()
 
 
-# -- new --------------------------------------------------------------------------------------------------------
+# -- new ----------------------------------------------------------------------------------------------------------
 
 
 def add(tasks: Sequence[Task], *, using: str) -> None:
@@ -53,7 +53,9 @@ def add(tasks: Sequence[Task], *, using: str) -> None:
     else:
         Task.objects.using(using).bulk_create(tasks, batch_size=1000)
         if tasks and tasks[-1].pk is None:  # MySQL gives no ids back
-            ids = dict(Task.objects.using(using).filter(uuid__in=[task.uuid for task in tasks]).values_list("uuid", "pk"))
+            ids = dict(
+                Task.objects.using(using).filter(uuid__in=[task.uuid for task in tasks]).values_list("uuid", "pk")
+            )
             for task in tasks:
                 task.pk = ids[task.uuid]
     emit(
@@ -102,10 +104,10 @@ def add_unique(task: Task, on_conflict: str, *, using: str) -> Task:
             raise DuplicateTask(
                 f"Task {other.uuid} is {other.status} and carries unique_key {task.unique_key!r} already.", task=other
             )
-    raise DuplicateTask(f"unique_key {task.unique_key!r} stays taken.", task=other)
+    raise DuplicateTask(f"unique_key {task.unique_key!r} stays taken.", task=other or task)
 
 
-# -- new → running ----------------------------------------------------------------------------------------------
+# -- new → running ------------------------------------------------------------------------------------------------
 
 
 def claim(tasks: Sequence[tuple[int, UUID]], *, worker_id: int, worker_name: str, now: datetime, using: str) -> int:
@@ -287,10 +289,8 @@ def _end(held: Held, status: Status, now: datetime, using: str, **changes: Any) 
 
 
 def _emit_ended(uuid: UUID, status: Status, changes: dict[str, Any], using: str) -> None:
-    if status == Status.FAILED:
-        what = {"error": changes.get("error")}
-    else:
-        what = {"reason": changes.get("abort_reason")}
+    key, column = ("error", "error") if status == Status.FAILED else ("reason", "abort_reason")
+    what = {key: changes.get(column)}
     emit(
         [_say(f"task.{status.value}", uuid, **what), _say("task.ended", uuid, status=status.value, **what)],
         topics=["queue", f"task:{uuid}"],

@@ -109,7 +109,9 @@ class Task(models.Model):
     hold = models.BigIntegerField(default=0, editable=False)
 
     run_timeout = models.FloatField(_("run timeout"), null=True, blank=True, help_text=_("Seconds."))
-    run_until = models.CharField(_("run until"), max_length=100, null=True, blank=True, help_text=_("A cron expression."))
+    run_until = models.CharField(
+        _("run until"), max_length=100, null=True, blank=True, help_text=_("A cron expression.")
+    )
     queue_timeout = models.JSONField(_("queue timeout"), null=True, blank=True)
     queue_deadline_at = models.DateTimeField(null=True, editable=False)
     max_attempts = models.PositiveIntegerField(_("max attempts"), default=1)

@@ -15,7 +15,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from . import conditions, json_values
-from .conf import Options, options as project_options
+from .conf import Options
+from .conf import options as project_options
 from .errors import InvalidQuery, InvalidTask
 from .models import Task
 from .statuses import OnStop

@@ -20,7 +20,7 @@ from ..models import Task
 from ..statuses import Status
 
 VOLATILE = frozenset(
-    "progress abort_requested_at abort_reason log_count warning_count error_count updated_at".split()
+    ["progress", "abort_requested_at", "abort_reason", "log_count", "warning_count", "error_count", "updated_at"]
 )
 """Columns that change while an attempt runs; the others are read once an attempt."""
 
@@ -128,7 +128,7 @@ class WaitingTasks:
         return sum(pk not in self._started for _, pk in found[: bisect_left(found, place)])
 
 
-def explain_sql(using: str, sql: str, params: list[object]) -> str:
+def explain_sql(using: str, sql: str, params: list[Any]) -> str:
     """The database's plan for a statement, as text; for tests and benchmarks that keep the hot plans honest."""
     word = "EXPLAIN QUERY PLAN" if connections[using].vendor == "sqlite" else "EXPLAIN"
     with connections[using].cursor() as cursor:

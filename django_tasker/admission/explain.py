@@ -78,10 +78,16 @@ class _Explainer:
         reasons = [*self._plain(), *self._conditions()]
         place = self._ahead().count()
         return Explanation(
-            str(task.uuid), task.status, place, reasons or list(self._busy(place)), self._shown, list(self._lint()), self._held_by()
+            str(task.uuid),
+            task.status,
+            place,
+            reasons or list(self._busy(place)),
+            self._shown,
+            list(self._lint()),
+            self._held_by(),
         )
 
-    # -- reasons that are no conditions -----------------------------------------------------------------------------
+    # -- reasons that are no conditions ---------------------------------------------------------------------------
 
     def _plain(self) -> Iterator[Reason]:
         task = self._task
@@ -113,7 +119,7 @@ class _Explainer:
         else:
             yield Reason("busy", "It may start: it is the first in the queue, and waits for a free slot.", count=0)
 
-    # -- conditions ---------------------------------------------------------------------------------------------------
+    # -- conditions -----------------------------------------------------------------------------------------------
 
     def _conditions(self) -> Iterator[Reason]:
         for condition in self._all_conditions():
@@ -141,7 +147,7 @@ class _Explainer:
         self._shown.append(shown)
         if holds:
             return None
-        tasks = [str(uuid) for uuid in matching.in_queue_order().values_list("uuid", flat=True)[:SHOWN]]
+        tasks = [str(uuid) for uuid in matching.order_by("priority", "id").values_list("uuid", flat=True)[:SHOWN]]
         message = f"{count} other tasks ({condition.scope}) match its condition; at most {condition.limit} may."
         return Reason("condition", message, condition.reason, count, condition.limit, tasks)
 
@@ -159,7 +165,7 @@ class _Explainer:
     def _ahead(self) -> QuerySet[Task]:
         return self._tasks.filter(self._is_ahead())
 
-    # -- what can never hold --------------------------------------------------------------------------------------------
+    # -- what can never hold --------------------------------------------------------------------------------------
 
     def _lint(self) -> Iterator[str]:
         for condition in self._all_conditions():

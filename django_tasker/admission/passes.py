@@ -10,12 +10,22 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections
-from django.utils.dateparse import parse_datetime
 
-from .. import lifecycle, query
-from ..assertions import AssertionAnswers, Assertions, assertions as project_assertions
-from ..conditions import FRONT, LATER, NOT_WAITING, Condition, GlobalCondition, check_global, digest, from_reason, resolve
-from ..conf import Options, options as project_options
+from .. import lifecycle
+from ..assertions import AssertionAnswers, Assertions
+from ..assertions import assertions as project_assertions
+from ..conditions import (
+    FRONT,
+    LATER,
+    NOT_WAITING,
+    Condition,
+    check_global,
+    digest,
+    from_reason,
+    resolve,
+)
+from ..conf import Options
+from ..conf import options as project_options
 from ..databases import database, in_transaction
 from ..models import Pause, Stream, Task
 from ..statuses import Status
@@ -173,7 +183,12 @@ class Admission:
         result.unfinished = walk.ran_out or (walk.met_unasked and not result.claimed)
         # Back to the cheap pass when nothing that needs the gate was met.
         self._needs_gate = bool(
-            walk.met_conditions or walk.refused or moved or state.has_streams or state.has_pauses or self.global_conditions
+            walk.met_conditions
+            or walk.refused
+            or moved
+            or state.has_streams
+            or state.has_pauses
+            or self.global_conditions
         )
         return result
 
@@ -207,17 +222,17 @@ class Admission:
     def _state(self) -> _State:
         """What the pass must know before it reads the queue, in one question."""
         connection = connections[self.using]
-        now = connection.ops.adapt_datetimefield_value(database(self.using).now(connection))
+        now = database(self.using).now(connection)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT %s, EXISTS(SELECT 1 FROM {Stream._meta.db_table}), EXISTS(SELECT 1 FROM {Pause._meta.db_table}),"  # noqa: S608
+                f"SELECT EXISTS(SELECT 1 FROM {Stream._meta.db_table}), EXISTS(SELECT 1 FROM {Pause._meta.db_table}),"
                 f" EXISTS(SELECT 1 FROM {rows.TABLE} WHERE status = 'new' AND hold = {LATER} AND run_at <= %s)",
-                [now, now],
+                [connection.ops.adapt_datetimefield_value(now)],
             )
-            _, has_streams, has_pauses, has_due = cursor.fetchone()
-        return _State(database(self.using).now(connection), bool(has_streams), bool(has_pauses), bool(has_due))
+            has_streams, has_pauses, has_due = cursor.fetchone()
+        return _State(now, bool(has_streams), bool(has_pauses), bool(has_due))
 
-    # -- what is known of lanes and reasons -------------------------------------------------------------------------
+    # -- what is known of lanes and reasons -----------------------------------------------------------------------
 
     def conditions_of(self, task: Task) -> list[Condition]:
         """The task's own resolved conditions, from the cache of lanes."""
@@ -340,7 +355,7 @@ class _Walk:
         streams.dissolve(self._using, dry)
         return moved
 
-    # -- sources ----------------------------------------------------------------------------------------------------
+    # -- sources --------------------------------------------------------------------------------------------------
 
     def _open_sources(self) -> None:
         size = max(_PAGES[0], min(self._limit * 2, _PAGES[1]))
@@ -370,7 +385,7 @@ class _Walk:
         if row is not None:
             heapq.heappush(heap, (row, index))
 
-    # -- judging ----------------------------------------------------------------------------------------------------
+    # -- judging --------------------------------------------------------------------------------------------------
 
     def _examine(self, row: Row, source: _Source) -> None:
         self._examined += 1

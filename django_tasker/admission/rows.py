@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..databases import database
-from ..models import PriorityField, Task
+from ..models import Task
 
 TABLE = Task._meta.db_table
-_PRIORITY = cast(PriorityField, Task._meta.get_field("priority"))
+_PRIORITY = Task._meta.get_field("priority")
 
 
 class Row(NamedTuple):
@@ -44,10 +44,10 @@ def page(using: str, hold: int, after: tuple[float, int] | None, size: int, *, l
         return _rows(cursor.fetchall(), connection)
 
 
-def page_sql(using: str, hold: int, after: tuple[float, int] | None, size: int) -> tuple[str, list[object]]:
+def page_sql(using: str, hold: int, after: tuple[float, int] | None, size: int) -> tuple[str, list[Any]]:
     where, params = _after(using, after)
     return (
-        f"SELECT priority, id, lane, operation, queue, hold FROM {TABLE} "  # noqa: S608 - our own table, all values bound
+        f"SELECT priority, id, lane, operation, queue, hold FROM {TABLE} "
         f"WHERE status = 'new' AND hold = %s{where} ORDER BY priority, id LIMIT {size:d}",
         [hold, *params],
     )
@@ -59,7 +59,8 @@ def heads(using: str, holds: Sequence[int], size: int) -> dict[int, list[Row]]:
     connection = connections[using]
     for start in range(0, len(holds), 200):
         chunk = holds[start : start + 200]
-        parts, params = [], []
+        parts: list[str] = []
+        params: list[Any] = []
         for hold in chunk:
             sql, values = page_sql(using, hold, None, size)
             parts.append(f"SELECT * FROM ({sql}) AS s{len(parts)}")
@@ -73,7 +74,7 @@ def heads(using: str, holds: Sequence[int], size: int) -> dict[int, list[Row]]:
     return found
 
 
-def _after(using: str, after: tuple[float, int] | None) -> tuple[str, list[object]]:
+def _after(using: str, after: tuple[float, int] | None) -> tuple[str, list[Any]]:
     if after is None:
         return "", []
     priority, pk = _to_database(using, after[0]), after[1]
@@ -82,7 +83,7 @@ def _after(using: str, after: tuple[float, int] | None) -> tuple[str, list[objec
     return " AND priority >= %s AND (priority > %s OR id > %s)", [priority, priority, pk]
 
 
-def _to_database(using: str, priority: float) -> object:
+def _to_database(using: str, priority: float) -> Any:
     return _PRIORITY.get_db_prep_value(priority, connections[using])
 
 

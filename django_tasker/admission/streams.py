@@ -33,7 +33,9 @@ def move(using: str, refused: Mapping[int, list[int]], reasons: Mapping[int, Any
 
     With `everything`, small groups too: a pass that has read all it may must leave room behind it.
     """
-    existing = set(Stream.objects.using(using).filter(id__in=refused).values_list("id", flat=True)) if refused else set()
+    existing = (
+        set(Stream.objects.using(using).filter(id__in=refused).values_list("id", flat=True)) if refused else set()
+    )
     moved = 0
     for stream_id, ids in refused.items():
         if not (everything or len(ids) >= (CROWD // 4 if stream_id in existing else CROWD)):

@@ -50,9 +50,7 @@ class Database:
             constants: (name, value) written to every row.
         """
         sets = ", ".join(f"{name} = %s" for name, _ in (*columns, *constants))
-        sql = (
-            f"UPDATE {table} SET {sets} WHERE id = %s AND attempt = %s AND worker_id = %s AND status = 'running'"  # noqa: S608
-        )
+        sql = f"UPDATE {table} SET {sets} WHERE id = %s AND attempt = %s AND worker_id = %s AND status = 'running'"
         fixed = tuple(value for _, value in constants)
         hit: set[int] = set()
         with connection.cursor() as cursor:

@@ -52,7 +52,7 @@ class PostgreSQL(Database):
         arrays = ", ".join(f"%s::{kind}[]" for kind in ("bigint", "int", *(kind for _, kind in columns)))
         names = ", ".join(("id", "attempt", *(name for name, _ in columns)))
         sql = (
-            f"UPDATE {table} t SET {sets} FROM unnest({arrays}) AS v({names}) "  # noqa: S608
+            f"UPDATE {table} t SET {sets} FROM unnest({arrays}) AS v({names}) "
             "WHERE t.id = v.id AND t.attempt = v.attempt AND t.worker_id = %s AND t.status = 'running' RETURNING t.id"
         )
         fixed = [value for _, value in constants]

@@ -18,12 +18,12 @@ from django.db import DatabaseError, connections
 
 from .. import lifecycle
 from ..admission import Admission, Claimant
-from ..databases import database, in_transaction
+from ..databases import database
 from ..events import Happening, emit
 from ..models import Task
 from ..notify import notifier
 from ..statuses import Outcome, Status
-from .executors import Executor
+from .executors.base import Executor
 from .held import HeldTask, Key, hold
 from .recorder import Inbox, Recorder, Report, settle
 from .settings import WorkerSettings
@@ -74,7 +74,7 @@ class Dispatcher:
         self.become(worker_id, worker_name)
         self.ended = threading.Event()
 
-    # -- from other threads -----------------------------------------------------------------------------------------
+    # -- from other threads ---------------------------------------------------------------------------------------
 
     def become(self, worker_id: int, worker_name: str) -> None:
         """Work under this Worker row from now on (at the start, and after having been taken for lost)."""
@@ -83,9 +83,7 @@ class Dispatcher:
         self._must_drain = bool(self._held)
         self._kinds = self._settings.kinds()
         claimant = Claimant(worker_id, worker_name, self._kinds, self._settings.queues)
-        self._admission = Admission(
-            self._using, claimant, options=self._options, assertions=self._settings.assertions
-        )
+        self._admission = Admission(self._using, claimant, options=self._options, assertions=self._settings.assertions)
         self._recorder = Recorder(self._using, worker_id, max_losses=self._options.max_losses)
 
     def stop(self, grace: float) -> None:
@@ -105,7 +103,7 @@ class Dispatcher:
     def running(self) -> int:
         return len(self._held)
 
-    # -- the loop -----------------------------------------------------------------------------------------------------
+    # -- the loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Dispatch until stopped (or, in a burst, until nothing more can start) and every task has ended."""
@@ -164,7 +162,7 @@ class Dispatcher:
         until += [self._force_at] if self._force_at is not None and not self._forced else []
         return max(0.0, min(until) - now)
 
-    # -- what came in -------------------------------------------------------------------------------------------------
+    # -- what came in ---------------------------------------------------------------------------------------------
 
     def _take_in(self) -> None:
         for what, key, value in self._inbox.drain():
@@ -217,7 +215,7 @@ class Dispatcher:
         if self._has_room():
             self._queue_woken = self._queue_woken or not self._exhausted
 
-    # -- what runs ----------------------------------------------------------------------------------------------------
+    # -- what runs ------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -225,7 +223,7 @@ class Dispatcher:
             _, key, reason = heapq.heappop(self._deadlines)
             task = self._held.get(key)
             if task is not None and not task.is_aborting:
-                in_transaction(self._using, lambda: lifecycle.note_abort(task.held, reason, using=self._using))
+                lifecycle.note_abort(task.held, reason, using=self._using)
                 self._abort(task, reason)
         if self._control_woken or now >= self._next_control:
             self._control_woken = False
@@ -271,7 +269,7 @@ class Dispatcher:
         del self._held[task.key]
         self._count[task.kind] -= 1
 
-    # -- what may start -----------------------------------------------------------------------------------------------
+    # -- what may start -------------------------------------------------------------------------------------------
 
     def _free(self) -> dict[str, int]:
         return {kind: self._capacity(kind) - self._count[kind] for kind in self._used_kinds()}
@@ -298,7 +296,12 @@ class Dispatcher:
     def _claim(self) -> None:
         now = time.monotonic()
         self._must_drain = self._must_drain and bool(self._held)
-        if not self._is_claiming or self._must_drain or not (self._queue_woken or now >= self._next_look) or not self._has_room():
+        if (
+            not self._is_claiming
+            or self._must_drain
+            or not (self._queue_woken or now >= self._next_look)
+            or not self._has_room()
+        ):
             if now >= self._next_look:
                 self._next_look = now + self._options.poll_interval
             return
@@ -325,7 +328,9 @@ class Dispatcher:
         task = hold(row, kind=kind, worker_id=self.worker_id, now=now, options=self._options, abort_grace=grace)
         level = (assigned.defaults if assigned else {}).get("log_level")
         if level is not None:
-            task.assignment.log_level = logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
+            task.assignment.log_level = (
+                logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
+            )
         self._held[task.key] = task
         self._count[kind] += 1
         self._claimed += 1
@@ -357,11 +362,10 @@ class Dispatcher:
         emit([Happening(name, None, {})], topics=[], using=self._using)
 
     def _end_by_itself(self) -> None:
-        if not self._is_claiming:
-            return
-        if self._settings.max_tasks is not None and self._claimed >= self._settings.max_tasks:
-            self._is_claiming = False
-        elif self._settings.burst and self._exhausted and not self._held and not self._queue_woken:
+        settings = self._settings
+        is_full = settings.max_tasks is not None and self._claimed >= settings.max_tasks
+        is_dry = settings.burst and self._exhausted and not self._held and not self._queue_woken
+        if is_full or is_dry:
             self._is_claiming = False
 
     def _now(self) -> datetime:

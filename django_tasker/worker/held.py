@@ -37,7 +37,9 @@ class HeldTask:
         return self.held.id, self.held.attempt
 
 
-def hold(row: ClaimedRow, *, kind: str, worker_id: int, now: datetime, options: Options, abort_grace: float) -> HeldTask:
+def hold(
+    row: ClaimedRow, *, kind: str, worker_id: int, now: datetime, options: Options, abort_grace: float
+) -> HeldTask:
     """What is needed to run, watch and end a claimed task."""
     held = Held(
         id=row.id,

@@ -106,7 +106,11 @@ class Recorder:
             logger.exception("report could not be stored task_id=%s", report.task.held.uuid)
             report.entries = []
             if report.ended is not None:
-                what = {"type": "NotStorable", "message": f"The database refused the outcome: {error}", "traceback": None}
+                what = {
+                    "type": "NotStorable",
+                    "message": f"The database refused the outcome: {error}",
+                    "traceback": None,
+                }
                 report.ended = Ended(*report.task.key, "failed", error=what, ended=report.ended.ended)
             return in_transaction(self.using, lambda: self._write([report]))
 
@@ -115,7 +119,8 @@ class Recorder:
     def _write(self, reports: Sequence[Report]) -> list[HeldTask]:
         now = database(self.using).now(connections[self.using])
         rows = {report.task.key: self._entries(report) for report in reports}
-        done, others = [], []
+        done: list[Report] = []
+        others: list[Report] = []
         for report in reports:
             (done if report.ended is not None and report.ended.kind == "done" else others).append(report)
         hit = self._progress([r for r in reports if r.progress is not None], now)
@@ -155,7 +160,8 @@ class Recorder:
         if not reports:
             return set()
         done = [
-            lifecycle.DoneRow(r.task.held, r.ended.result if r.ended else None, *self._counters(r, rows)) for r in reports
+            lifecycle.DoneRow(r.task.held, r.ended.result if r.ended else None, *self._counters(r, rows))
+            for r in reports
         ]
         return lifecycle.done(done, worker_id=self.worker_id, now=now, using=self.using)
 
@@ -176,9 +182,7 @@ class Recorder:
         if not reports:
             return set()
         stamp = connections[self.using].ops.adapt_datetimefield_value(now)
-        values = [
-            (r.task.held.id, r.task.held.attempt, json.dumps(r.progress, ensure_ascii=False)) for r in reports
-        ]
+        values = [(r.task.held.id, r.task.held.attempt, json.dumps(r.progress, ensure_ascii=False)) for r in reports]
         return self._update([("progress", "jsonb")], values, [("updated_at", stamp)])
 
     def _update(

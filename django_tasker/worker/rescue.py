@@ -50,9 +50,7 @@ def _release_one(held: Held, aborting: bool, name: str | None, now: datetime, us
     logger.warning("task lost its worker task_id=%s worker=%s", held.uuid, name)
     if aborting:
         return in_transaction(using, lambda: lifecycle.aborted_by_request(held, now=now, using=using))
-    return in_transaction(
-        using, lambda: lifecycle.lost(held, why, max_losses=options.max_losses, now=now, using=using)
-    )
+    return in_transaction(using, lambda: lifecycle.lost(held, why, max_losses=options.max_losses, now=now, using=using))
 
 
 def _held(tasks: QuerySet[Task]) -> Iterable[tuple[Held, bool, str | None]]:
@@ -69,7 +67,7 @@ def _held(tasks: QuerySet[Task]) -> Iterable[tuple[Held, bool, str | None]]:
                 keep_for=task.keep_for,
                 on_stop=task.on_stop,
                 losses=task.losses,
-                started_at=task.started_at,
+                started_at=task.started_at or task.updated_at,
             ),
             task.is_aborting,
             task.worker_name,

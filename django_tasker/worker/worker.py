@@ -20,7 +20,8 @@ from ..events import Happening, emit, prune
 from ..models import Task, Worker
 from ..registry import autodiscover
 from .dispatcher import Dispatcher
-from .executors import Executor, make_executor
+from .executors import make_executor
+from .executors.base import Executor
 from .recorder import Inbox
 from .rescue import beat, rescue
 from .settings import WorkerSettings, machine_id
@@ -85,7 +86,7 @@ class TaskWorker:
         if self._dispatcher is not None:
             self._dispatcher.stop(self.settings.grace_seconds if grace is None else grace)
 
-    # -- the threads --------------------------------------------------------------------------------------------------
+    # -- the threads ----------------------------------------------------------------------------------------------
 
     def _make_executor(self, kind: str, slots: int, inbox: Inbox) -> Executor:
         executor = make_executor(kind, slots, self.settings.options, inbox)
