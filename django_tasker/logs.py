@@ -292,5 +292,7 @@ def task_logger(operation: str) -> TaskLogger:
     """The logger `task.<operation>`; dots of the operation become underscores, so that it is one name."""
     found = _task_loggers.get(operation)
     if found is None:
-        found = _task_loggers[operation] = TaskLogger(f"task.{operation.replace('.', '_')}")
+        name = operation.replace(".", "_")
+        found = _task_loggers.get(name) or TaskLogger(f"task.{name}")
+        _task_loggers[operation] = _task_loggers[name] = found
     return found

@@ -6,6 +6,7 @@ Knows names and callables only: what the values of the defaults may be is checke
 from __future__ import annotations
 
 import difflib
+import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -131,6 +132,8 @@ def _executor_for(operation: str, runner: object, executor: str | None) -> str |
 
 def is_async(runner: Runner) -> bool:
     """Whether calling `runner` gives a coroutine: seen through partials and objects with an async `__call__`."""
+    while isinstance(runner, functools.partial):
+        runner = runner.func
     return bool(iscoroutinefunction(runner) or iscoroutinefunction(getattr(runner, "__call__", None)))  # noqa: B004
 
 

@@ -19,6 +19,12 @@ from django_tasker.registry import registry
 
 logger = logging.getLogger("tests.sample")
 
+# Projects that load badly.
+if "TASKER_TEST_BREAK_CHILDREN" in os.environ:
+    raise RuntimeError("broken for the test")
+if "TASKER_TEST_START_THREAD" in os.environ:
+    threading.Thread(target=time.sleep, args=[60], name="left-over", daemon=True).start()
+
 
 def runner(name: str, **options: Any):
     def assign(function):
@@ -28,22 +34,20 @@ def runner(name: str, **options: Any):
     return assign
 
 
-def both(name: str, **options: Any):
-    """A plain runner under its name, for processes and threads alike."""
-    return runner(name, **options)
+# Plain functions, for processes and threads alike.
 
 
-@both("noop")
+@runner("noop")
 def noop(task):
     return None
 
 
-@both("echo")
+@runner("echo")
 def echo(task):
     return task.data
 
 
-@both("describe")
+@runner("describe")
 def describe(task):
     return {
         "uuid": str(task.uuid),
@@ -57,7 +61,7 @@ def describe(task):
     }
 
 
-@both("log")
+@runner("log")
 def log(task):
     """Logs everywhere, at every level."""
     task.logger.debug("own %s", "debug")
@@ -70,20 +74,20 @@ def log(task):
         logger.exception("with a traceback")
 
 
-@both("log-from-thread")
+@runner("log-from-thread")
 def log_from_thread(task):
     thread = threading.Thread(target=logger.info, args=["from a thread of the runner"])
     thread.start()
     thread.join()
 
 
-@both("log-much")
+@runner("log-much")
 def log_much(task):
     for number in range(task.data["count"]):
         logger.info("%s %s", number, "x" * task.data["size"])
 
 
-@both("log-odd")
+@runner("log-odd")
 def log_odd(task):
     class Unprintable:
         def __str__(self) -> str:
@@ -99,7 +103,7 @@ def log_odd(task):
     task.logger.info("odd extra", extra={"it": Unprintable(), "n": float("nan"), "s": "\0"})
 
 
-@both("log-and-wait")
+@runner("log-and-wait")
 def log_and_wait(task):
     task.logger.info("waiting")
     task.abort_signal.wait(60)
@@ -107,25 +111,25 @@ def log_and_wait(task):
     task.abort_signal.raise_if_aborted()
 
 
-@both("progress")
+@runner("progress")
 def progress(task):
     for number in range(task.data["count"]):
         task.progress(number + 1, task.data["count"], "steps")
 
 
-@both("progress-then-wait")
+@runner("progress-then-wait")
 def progress_then_wait(task):
     for number in range(100):
         task.progress(number + 1, 100)
     task.abort_signal.wait(60)
 
 
-@both("bad-progress")
+@runner("bad-progress")
 def bad_progress(task):
     task.progress(float("nan"))
 
 
-@both("fail")
+@runner("fail")
 def fail(task):
     try:
         raise KeyError("cause")
@@ -133,49 +137,49 @@ def fail(task):
         raise ValueError("text \0 \udcff " + "x" * task.data.get("size", 0)) from error
 
 
-@both("fail-group")
+@runner("fail-group")
 def fail_group(task):
     raise ExceptionGroup("several", [ValueError("one"), TypeError("two")])
 
 
-@both("system-exit")
+@runner("system-exit")
 def system_exit(task):
     sys.exit(3)
 
 
-@both("retry")
+@runner("retry")
 def retry(task):
     raise Retry("again", delay=2.5)
 
 
-@both("postpone")
+@runner("postpone")
 def postpone(task):
     raise Postpone("later", delay=60)
 
 
-@both("postpone-wrongly")
+@runner("postpone-wrongly")
 def postpone_wrongly(task):
     raise Postpone(delay="soon")
 
 
-@both("unserialisable")
+@runner("unserialisable")
 def unserialisable(task):
     return {"items": [1, 2, 3, object()]}
 
 
-@both("large-result")
+@runner("large-result")
 def large_result(task):
     return "x" * task.data["size"]
 
 
-@both("loop-for-ever")
+@runner("loop-for-ever")
 def loop_for_ever(task):
     touch(task)
     while True:
         pass
 
 
-@both("loop-and-swallow")
+@runner("loop-and-swallow")
 def loop_and_swallow(task):
     """Catches everything for a while; ends by itself after `times` exceptions."""
     touch(task)
@@ -187,20 +191,20 @@ def loop_and_swallow(task):
             continue
 
 
-@both("sleep-in-c")
+@runner("sleep-in-c")
 def sleep_in_c(task):
     touch(task)
     time.sleep(task.data["seconds"])
 
 
-@both("return-although-aborted")
+@runner("return-although-aborted")
 def return_although_aborted(task):
     touch(task)
     task.abort_signal.wait(60)
     return "done all the same"
 
 
-@both("wait-for-file")
+@runner("wait-for-file")
 def wait_for_file(task):
     """Says that it runs by making `started`, and ends when `end` is there."""
     touch(task)
@@ -210,7 +214,7 @@ def wait_for_file(task):
     return os.getpid()
 
 
-@both("die")
+@runner("die")
 def die(task):
     task.logger.info("about to die")
     how = task.data["how"]
@@ -228,7 +232,7 @@ def die(task):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@both("out-of-memory")
+@runner("out-of-memory")
 def out_of_memory(task):
     import resource
 
@@ -241,7 +245,7 @@ def out_of_memory(task):
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-@both("start-subprocess")
+@runner("start-subprocess")
 def start_subprocess(task):
     """Starts a process of its own and does not look after it."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -250,7 +254,7 @@ def start_subprocess(task):
         pass
 
 
-@both("ignores-signals")
+@runner("ignores-signals")
 def ignores_signals(task):
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
@@ -258,12 +262,12 @@ def ignores_signals(task):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-@both("leave-alarm")
+@runner("leave-alarm")
 def leave_alarm(task):
     signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
-@both("leave-transaction-open")
+@runner("leave-transaction-open")
 def leave_transaction_open(task):
     from django.db import transaction
 
@@ -271,7 +275,7 @@ def leave_transaction_open(task):
     return task.data
 
 
-@both("database-name")
+@runner("database-name")
 def database_name(task):
     """What the runner's connection says: its database, and whether it is in a transaction."""
     from django.db import connection
@@ -281,7 +285,7 @@ def database_name(task):
     return {"name": str(connection.settings_dict["NAME"]), "in_atomic_block": connection.in_atomic_block}
 
 
-@both("main-module")
+@runner("main-module")
 def main_module(task):
     main = sys.modules["__main__"]
     return {"file": getattr(main, "__file__", None), "argv": sys.argv, "ran": os.environ.get("TASKER_MAIN_RAN")}

@@ -15,6 +15,8 @@ from example_project.databases import database
 from example_project.settings import *  # noqa: F403
 
 _folder = os.environ.setdefault("TASKER_TEST_FOLDER", tempfile.mkdtemp(prefix="tasker-tests-"))
+# Its runners module is found like any app's.
+INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # noqa: F405
 DATABASES = {"default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{_folder}/tests.sqlite3")}
 SECRET_KEY = "tests"
 DEBUG = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -47,7 +48,11 @@ def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
 def _drop(connection: BaseDatabaseWrapper) -> None:
     """Roll back by closing, and forget the wrapper: it would go on believing in its atomic block."""
     del connections[connection.alias]
+    raw = connection.connection
     connection.close()
+    if raw is not None:
+        with suppress(Exception):  # closed already, as a rule; a database in memory is left open by Django
+            raw.close()
 
 
 class IdleTidier:

@@ -6,6 +6,8 @@ from ...conf import Options
 from ..messages import Sink
 from .base import Executor
 
+__all__ = ["Executor", "make_executor"]
+
 
 def make_executor(kind: str, slots: int, options: Options, sink: Sink) -> Executor:
     """An executor of a kind ("process", "thread" or "coroutine"), not started yet.

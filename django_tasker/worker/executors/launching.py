@@ -23,6 +23,10 @@ from .setup import Setup, command, kill_group, popen
 logger = logging.getLogger(__name__)
 
 
+END_SECONDS = 5.0
+"""What a fork server gets to end, once its worker has closed their connection."""
+
+
 class LaunchError(Exception):
     """Children can't be started now; the message says why."""
 
@@ -178,11 +182,6 @@ class ForkLauncher(Launcher):
 
     def close(self, selector: selectors.BaseSelector) -> None:
         self._lose(selector)
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
     def _read(self, selector: selectors.BaseSelector) -> None:
         try:
@@ -220,6 +219,11 @@ class ForkLauncher(Launcher):
         self._is_usable = False
         selector.unregister(self._control)
         self._control.close()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         lost = [*self._children.values(), *self._starting]
         self._children.clear()
         self._starting.clear()
