@@ -1,0 +1,141 @@
+"""Real admission starts what the reference starts, on whatever database the suite runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from django_tasker import tasker
+from django_tasker.admission import Admission, Claimant, passes, streams
+from django_tasker.databases import alias
+from django_tasker.models import Pause, Stream, Task
+
+from . import worlds
+from .reference import admit
+
+KINDS = {operation: operation for operation in worlds.OPERATIONS}
+steps = st.tuples(st.sampled_from(["pass", "end", "prioritize", "retry", "update"]), st.integers(0, 99), worlds.limits)
+law = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True)
+def small_crowds() -> Iterator[None]:
+    """Let a few rows be a crowd, so that small worlds use streams."""
+    with (
+        mock.patch.object(streams, "CROWD", 3),
+        mock.patch.object(passes, "DISSOLVE_BELOW", 2),
+        mock.patch.object(passes, "_PAGES", (4, 8, 16)),
+    ):
+        yield
+
+
+def admission(name: str = "worker", worker_id: int = 1) -> Admission:
+    return Admission(alias(), Claimant(worker_id, name, KINDS))
+
+
+def fill(world: list[dict[str, Any]]) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    added = tasker.add_tasks(
+        {
+            "operation": row["operation"],
+            "data": row["data"],
+            "priority": row["priority"],
+            "concurrency": row["concurrency"],
+            "run_at": later if row["later"] else None,
+        }
+        for row in world
+    )
+    running = [task.pk for task, row in zip(added, world, strict=True) if row["running"]]
+    Task.objects.filter(pk__in=running).update(
+        status="running", hold=-1, attempt=1, worker_id=9, worker_name="other", started_at=timezone.now()
+    )
+
+
+def rows() -> list[Task]:
+    return list(Task.objects.order_by("pk"))
+
+
+def run_until_finished(real: Admission, free: dict[str, int], limit: int) -> list[int]:
+    """One whole pass: again as long as it says that it had to stop before the end."""
+    free, started = dict(free), []
+    for _ in range(60):
+        result = real.run_pass(free, limit - len(started))
+        for row in result.claimed:
+            free[row.operation] -= 1
+            started.append(row.id)
+        if not result.unfinished or len(started) == limit:
+            return started
+    raise AssertionError("the pass does not end")
+
+
+@pytest.mark.django_db
+@law
+@given(worlds.tasks(), worlds.free, worlds.limits, st.sets(st.sampled_from(worlds.OPERATIONS), max_size=1))
+def test_a_pass_starts_what_the_reference_starts(
+    world: list[dict[str, Any]], free: dict[str, int], limit: int, paused: set[str]
+) -> None:
+    with transaction.atomic():
+        fill(world)
+        Pause.objects.bulk_create(Pause(kind="operation", name=name, paused_at=timezone.now()) for name in paused)
+
+        expected = admit(rows(), timezone.now(), free, limit, paused)
+        started = run_until_finished(admission(), free, limit)
+
+        transaction.set_rollback(True)
+    assert started == expected
+
+
+@pytest.mark.django_db
+@law
+@given(worlds.tasks(), st.lists(steps, max_size=12))
+def test_passes_between_changes_start_what_the_reference_starts(
+    world: list[dict[str, Any]], changes: list[tuple[str, int, int]]
+) -> None:
+    """What two workers did before (streams, holds, caches) never changes what the next pass decides."""
+    with transaction.atomic():
+        fill(world)
+        workers = [admission(), admission("second", 2)]
+        free = dict.fromkeys(worlds.OPERATIONS, 3)
+        for what, number, limit in changes:
+            if what == "pass":
+                expected = admit(rows(), timezone.now(), free, limit, set())
+                assert run_until_finished(workers[number % 2], free, limit) == expected
+            else:
+                change(what, number)
+        expected = admit(rows(), timezone.now(), free, 50, set())
+        assert run_until_finished(workers[0], free, 50) == expected
+        assert lost_rows() == []
+        transaction.set_rollback(True)
+
+
+def change(what: str, number: int) -> None:
+    """Something that happens to a task between two passes."""
+    wanted = {"end": "running", "retry": "done"}.get(what, "new")
+    found = list(Task.objects.filter(status=wanted).order_by("pk"))
+    if not found:
+        return
+    task = found[number % len(found)]
+    if what == "end":
+        now = timezone.now()
+        Task.objects.filter(pk=task.pk).update(status="done", ended_at=now, updated_at=now)
+    elif what == "retry":
+        tasker.retry_task(task)
+    elif what == "prioritize":
+        tasker.prioritize_task(task, float(number % 3 - 1))
+    else:
+        query = {"data.key": number % 4}
+        tasker.update_task(task, concurrency=[{"scope": "running", "query": query, "limit": number % 2}])
+
+
+def lost_rows() -> list[int]:
+    """New rows in a stream that does not exist: no pass would ever see them."""
+    known = set(Stream.objects.values_list("id", flat=True)) | {0, 1}
+    return [task.pk for task in Task.objects.filter(status="new") if task.hold not in known]
