@@ -38,7 +38,9 @@ class Happening:
 Happenings = Sequence[Happening] | Callable[[], Iterable[Happening]]
 
 
-def emit(happenings: Happenings, *, topics: Iterable[str] = (), using: str) -> None:
+def emit(
+    happenings: Happenings, *, topics: Iterable[str] = (), using: str, names: Sequence[str] = tuple(SIGNALS)
+) -> None:
     """Tell what happened once the current transaction, if any, has committed.
 
     Listeners in other processes hear what is emitted in transactions (or outside of one) begun after they
@@ -47,14 +49,15 @@ def emit(happenings: Happenings, *, topics: Iterable[str] = (), using: str) -> N
     Args:
         happenings: in order; a function is only called when somebody listens.
         topics: whom to wake in every process; see `notify.Notifier`.
+        names: those that a function may make: it is not called for the sake of receivers of others.
     """
     connection = connections[using]
     telling: _Telling | None = getattr(connection, "_django_tasker_telling", None)
     if telling is not None and telling.is_open(connection):
-        telling.add(happenings, topics)
+        telling.add(happenings, topics, names)
         return
     telling = _Telling(using)
-    telling.add(happenings, topics)
+    telling.add(happenings, topics, names)
     telling.place = len(connection.run_on_commit)
     telling.savepoints = list(connection.savepoint_ids)
     transaction.on_commit(telling, using=using, robust=True)
@@ -74,7 +77,8 @@ class _Telling:
         self.savepoints: list[str] = []
         self._using = using
         self._topics: dict[str, None] = {}
-        self._said: list[Happenings] = []
+        self._later: list[str] = []  # topics that other processes are told of after the commit
+        self._said: list[tuple[Happenings, Sequence[str]]] = []
         self._patterns: list[str] | None = None  # None: not asked yet
 
     def is_open(self, connection: BaseDatabaseWrapper) -> bool:
@@ -82,7 +86,7 @@ class _Telling:
         hooks = connection.run_on_commit
         return self.place < len(hooks) and hooks[self.place][1] is self and self.savepoints == connection.savepoint_ids
 
-    def add(self, happenings: Happenings, topics: Iterable[str]) -> None:
+    def add(self, happenings: Happenings, topics: Iterable[str], names: Sequence[str]) -> None:
         self._announce([topic for topic in topics if topic not in self._topics], asking=bool(happenings))
         if not happenings:
             return
@@ -90,32 +94,42 @@ class _Telling:
             happenings = list(happenings() if callable(happenings) else happenings)
             if rows.write(happenings, self._patterns, using=self._using) and "events" not in self._topics:
                 self._announce(["events"], asking=False)
-        if len(self._said) < KEEP_UNHEARD or _anybody_connected():
-            self._said.append(happenings)
+        if len(self._said) < KEEP_UNHEARD or _is_anybody_connected(names):
+            self._said.append((happenings, names))
 
     def _announce(self, topics: list[str], *, asking: bool) -> None:
         """Tell other processes of the topics and, once, look whether anybody listens to events."""
         asking = asking and self._patterns is None
         if topics or asking:
-            somebody = notifier(self._using).announce(topics, rows.ANYBODY if asking else "NULL")
+            told = topics
+            if topics and notifier(self._using).is_busy():
+                self._later += topics
+                told = []
+            somebody = notifier(self._using).announce(told, rows.ANYBODY if asking else "NULL")
             if asking:
                 self._patterns = rows.live_patterns(self._using) if somebody else []
             self._topics.update(dict.fromkeys(topics))
 
     def __call__(self) -> None:
         notifier(self._using).wake_here(self._topics)
+        if self._later:
+            notifier(self._using).send(self._later)
         said, self._said = self._said, []  # the connection keeps us until its next transaction
-        for happenings in said:
-            if _anybody_connected():
-                for happening in happenings() if callable(happenings) else happenings:
-                    _send(happening, self._using)
+        for happenings, names in said:
+            if _is_anybody_connected(names):
+                _send_all(happenings, self._using)
 
 
-_ALL = tuple(SIGNALS.values())
+def _is_anybody_connected(names: Sequence[str]) -> bool:
+    return any(SIGNALS[name].receivers for name in names)
 
 
-def _anybody_connected() -> bool:
-    return any(signal.receivers for signal in _ALL)
+def _send_all(happenings: Happenings, using: str) -> None:
+    try:
+        for happening in happenings() if callable(happenings) else happenings:
+            _send(happening, using)
+    except Exception:  # the transaction has committed: whoever made it must not hear of this as its failure
+        logger.exception("Signals could not be sent using=%s", using)
 
 
 def _send(happening: Happening, using: str) -> None:

@@ -83,6 +83,13 @@ class Notifier:
             cursor.execute(f"SELECT {question}")
             return cursor.fetchone()[0]
 
+    def is_busy(self) -> bool:
+        """Is it better to `send` topics after the commit than to `announce` them in this transaction?"""
+        return False
+
+    def send(self, topics: Iterable[str]) -> None:
+        """Tell other processes of `topics` soon, after the commit of what they are about."""
+
     def wake_here(self, topics: Iterable[str]) -> None:
         """Wake this process's subscribers, now."""
         if not self._count:

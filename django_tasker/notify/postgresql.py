@@ -6,7 +6,7 @@ import os
 import secrets
 import selectors
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +14,7 @@ import psycopg
 from django.db import connections
 
 from .base import Hub
+from .sender import Sender
 
 CHANNEL = "django_tasker"  # channels belong to one database already
 MAX_PAYLOAD_BYTES = 7900  # NOTIFY takes less than 8000
@@ -40,19 +41,35 @@ class PostgreSQLNotifier(Hub):
         super().__init__(using)
         # Marks our own notifications, which `wake_here` made needless. Made after a fork, so a child has its own.
         self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._sender = Sender(f"django_tasker-send-{using}", self._send_all)
         self._waker, self._wakeable = socket.socketpair()
         self._waker.setblocking(False)
         self._wakeable.setblocking(False)
 
     def announce(self, topics: Iterable[str], question: str = "NULL") -> Any:
-        payload = " ".join((self._token, *topics))
+        payload = self._payload(topics)
         if payload == self._token:
             return super().announce(topics, question)
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            payload = f"{self._token} *"
         with connections[self.using].cursor() as cursor:
             cursor.execute(f"SELECT {question}, pg_notify(%s, %s)", (CHANNEL, payload))
             return cursor.fetchone()[0]
+
+    def _payload(self, topics: Iterable[str]) -> str:
+        payload = " ".join((self._token, *topics))
+        return payload if len(payload) <= MAX_PAYLOAD_BYTES else f"{self._token} *"
+
+    def is_busy(self) -> bool:
+        return self._sender.is_needed()
+
+    def send(self, topics: Iterable[str]) -> None:
+        self._sender.send(topics)
+
+    def _send_all(self, next_topics: Callable[[], list[str] | None]) -> None:
+        with self._connect() as connection:
+            # A wake-up that a crash of the server loses is no loss: nobody has to wait for the disk.
+            connection.execute("SET synchronous_commit = off")
+            while (topics := next_topics()) is not None:
+                connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._payload(topics)))
 
     def _watch(self) -> None:
         with self._connect() as connection, selectors.DefaultSelector() as selector:
@@ -101,6 +118,7 @@ class PostgreSQLNotifier(Hub):
             pass
 
     def close(self) -> None:
+        self._sender.close()
         super().close()
         with closing(self._waker), closing(self._wakeable):
             pass

@@ -102,6 +102,7 @@ def test_closing_from_another_thread_ends_the_iteration(in_thread):
     assert list(events) == []
 
 
+@pytest.mark.sqlite_only
 def test_forgotten_listener_gives_its_lease_back(wait_until, monkeypatch):
     monkeypatch.setattr(leases.Leases, "lease", 0.6)
     events = listen_events("*")
@@ -118,6 +119,7 @@ def test_lease_is_renewed(wait_until, monkeypatch):
         wait_until(lambda: Listener.objects.get().expires_at > expiry)
 
 
+@pytest.mark.sqlite_only
 def test_pruned_lease_is_made_again(wait_until, monkeypatch):
     monkeypatch.setattr(leases.Leases, "lease", 0.6)
     with listen_events("*"):
@@ -125,6 +127,7 @@ def test_pruned_lease_is_made_again(wait_until, monkeypatch):
         wait_until(Listener.objects.exists)
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("pattern", ["", "x" * 201, None])
 def test_bad_pattern_is_refused(pattern):
     with pytest.raises(UnknownEvent):
@@ -225,6 +228,7 @@ def tell_and_close(name):
         connections.close_all()
 
 
+@pytest.mark.sqlite_only
 def test_uuid_of_events_without_a_task_is_none():
     with listen_events("*") as events:
         tell("idle", None)

@@ -54,6 +54,7 @@ def test_log_of_an_ended_task(listen, options, expected):
     assert numbers(listen(task.uuid, **options)) == expected
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     ("max_level", "expected"),
     [("debug", [1, 2, 3, 4]), ("info", [2, 3, 4]), ("WARNING", [3, 4]), (40, [4]), (0, [1, 2, 3, 4]), ("critical", [])],
@@ -67,6 +68,7 @@ def test_max_level_is_the_most_verbose_one_included(listen, max_level, expected)
     assert numbers(listen(task.uuid, from_beginning=True, max_level=max_level)) == expected
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("max_level", ["loud", None, True])
 def test_unknown_level_is_refused(max_level):
     with pytest.raises(InvalidQuery):
@@ -151,6 +153,7 @@ def test_abort_signal_ends_the_iteration(listen):
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.sqlite_only
 def test_given_abort_signal_reads_nothing(listen):
     task = make_task()
     add_logs(task.uuid, 1, 1)
@@ -180,5 +183,6 @@ def test_long_log_is_read_in_pages(listen):
     assert max(sizes) == logs.PAGE
 
 
+@pytest.mark.sqlite_only
 def test_level_names_are_those_of_logging():
     assert logs.level_number("error") == logging.ERROR

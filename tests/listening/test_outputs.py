@@ -27,6 +27,7 @@ def wait(request):
     return request.param
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("result", [None, 5, {"pages": [1, None]}, "text", False])
 def test_result_of_a_done_task(wait, result):
     assert wait(make_task("done", result=result).uuid) == result
@@ -93,11 +94,13 @@ def test_task_that_is_deleted_meanwhile(wait, in_thread):
         wait(task.uuid, timeout=20)
 
 
+@pytest.mark.sqlite_only
 def test_timeout_inside_a_transaction_says_so():
     with transaction.atomic(), pytest.raises(WaitTimeout, match="inside a transaction"):
         wait_for_output(make_task("new").uuid, timeout=0.01)
 
 
+@pytest.mark.sqlite_only
 def test_passing_outage_is_survived(monkeypatch):
     task = make_task()
     from django_tasker.listening.outputs import _Wait
@@ -117,6 +120,7 @@ def test_passing_outage_is_survived(monkeypatch):
     assert wait_for_output(task.uuid, timeout=20) == 1
 
 
+@pytest.mark.sqlite_only
 def test_nothing_is_left_subscribed(wait):
     with pytest.raises(WaitTimeout):
         wait(make_task().uuid, timeout=0.01)

@@ -40,6 +40,7 @@ async def view(uuid, **options):
     return seen, tail.status
 
 
+@pytest.mark.sqlite_only
 async def test_viewers_share_one_tail():
     task = await make()
     async with log_tail(task.uuid) as first, log_tail(task.uuid) as second:
@@ -84,6 +85,7 @@ async def test_slow_viewer_misses_nothing(monkeypatch):
     assert seen == list(range(1, 61))
 
 
+@pytest.mark.sqlite_only
 async def test_level_is_each_viewers_own():
     task = await make()
     debug = asyncio.create_task(view(task.uuid))
@@ -97,6 +99,7 @@ async def test_level_is_each_viewers_own():
     assert (await warning)[0] == [4, 5]
 
 
+@pytest.mark.sqlite_only
 async def test_unknown_task():
     with pytest.raises(TaskNotFound):
         await view(uuid.uuid4())

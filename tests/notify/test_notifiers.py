@@ -71,6 +71,7 @@ def test_rolled_back_transaction_wakes_nobody(notifier):
     assert not subscription.wait(0)
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     ("topic", "woken", "is_heard"),
     [
@@ -112,6 +113,7 @@ def test_callback_is_called(notifier):
     assert calls
 
 
+@pytest.mark.sqlite_only
 def test_failing_callback_harms_no_other(notifier, caplog):
     notifier.subscribe("queue", callback=lambda: 1 / 0)
     other = notifier.subscribe("queue")
@@ -122,6 +124,7 @@ def test_failing_callback_harms_no_other(notifier, caplog):
     assert "callback" in caplog.text
 
 
+@pytest.mark.sqlite_only
 def test_closed_subscription_is_forgotten(notifier):
     subscription = notifier.subscribe("queue", "control")
     count = notifier.health.subscriptions
@@ -132,6 +135,7 @@ def test_closed_subscription_is_forgotten(notifier):
     assert notifier.health.subscriptions == count - 1
 
 
+@pytest.mark.sqlite_only
 def test_interrupt_ends_a_wait_of_another_thread(notifier):
     subscription = notifier.subscribe("queue")
     threading.Timer(0.05, subscription.interrupt).start()
@@ -151,6 +155,7 @@ async def test_coroutine_is_woken_from_another_thread(notifier):
         assert await subscription.await_(20)
 
 
+@pytest.mark.sqlite_only
 async def test_coroutine_sees_a_wake_up_before_its_wait(notifier):
     subscription = notifier.subscribe("queue")
     notifier.wake_here(["queue"])
@@ -158,6 +163,7 @@ async def test_coroutine_sees_a_wake_up_before_its_wait(notifier):
     assert await subscription.await_(0)
 
 
+@pytest.mark.sqlite_only
 async def test_cancelled_wait_keeps_a_later_wake_up(notifier):
     subscription = notifier.subscribe("queue")
     task = asyncio.create_task(subscription.await_(20))
@@ -170,6 +176,7 @@ async def test_cancelled_wait_keeps_a_later_wake_up(notifier):
     assert await subscription.await_(0)
 
 
+@pytest.mark.sqlite_only
 def test_without_wake_ups_a_wait_looks_by_the_clock_and_more_seldom():
     notifier = PollingNotifier("default")
     subscription = notifier.subscribe("queue")
@@ -183,6 +190,7 @@ def test_without_wake_ups_a_wait_looks_by_the_clock_and_more_seldom():
     assert all(looks)
 
 
+@pytest.mark.sqlite_only
 def test_found_makes_the_clock_fast_again():
     subscription = PollingNotifier("default").subscribe("queue")
     for _ in range(4):
@@ -318,3 +326,30 @@ def test_replaced_database_file_is_watched_anew(tmp_path, wait_until, monkeypatc
 
         assert subscription.wait(5)
     notifier.close()
+
+
+def test_busy_process_sends_its_wake_ups_aside(wait_until, monkeypatch):
+    if connection.vendor != "postgresql":
+        pytest.skip("sends nothing")
+    from django_tasker.events import emit
+    from django_tasker.notify.postgresql import PostgreSQLNotifier
+
+    monkeypatch.setattr("django_tasker.notify.sender.LINGER_SECONDS", 0.1)
+    other = PostgreSQLNotifier("default")  # hears this process as another one would
+    sender = notify.notifier("default")._sender
+    with other.subscribe("queue") as subscription:
+        wait_until(lambda: other.is_live)
+        for _ in range(30):
+            emit([], topics=["queue"], using="default")
+        was_aside = sender._thread is not None
+        while subscription.wait(0.3):
+            pass
+        with transaction.atomic():
+            emit([], topics=["queue"], using="default")
+            was_early = subscription.wait(0.1)
+
+        assert subscription.wait(5)
+
+    assert (was_aside, was_early) == (True, False)
+    wait_until(lambda: sender._thread is None)
+    other.close()

@@ -18,10 +18,15 @@ UUID = uuid.uuid4()
 @pytest.fixture
 def subscriptions():
     subscriptions = Subscriptions()
+    before = connected()
     yield subscriptions
     for event in SIGNALS:
         subscriptions.off(event)
-    assert not any(signal.receivers for signal in SIGNALS.values())
+    assert connected() == before
+
+
+def connected():
+    return {event: len(signal.receivers) for event, signal in SIGNALS.items()}
 
 
 @pytest.fixture
