@@ -62,6 +62,7 @@ def add(tasks: Sequence[Task], *, using: str) -> None:
         lambda: (h for t in tasks for h in (_say("task.add", t.uuid, task=t), _say("task.added", t.uuid))),
         topics=["queue"],
         using=using,
+        names=("task.add", "task.added"),
     )
 
 
@@ -112,7 +113,7 @@ def add_unique(task: Task, on_conflict: str, *, using: str) -> Task:
 
 def claim(tasks: Sequence[tuple[int, UUID]], *, worker_id: int, worker_name: str, now: datetime, using: str) -> int:
     """Give new tasks (id, uuid), whose rows the caller has locked, to a worker; return how many."""
-    emit(lambda: (_say("task.run", uuid) for _, uuid in tasks), using=using)
+    emit(lambda: (_say("task.run", uuid) for _, uuid in tasks), using=using, names=("task.run",))
     return (
         Task.objects.using(using)
         .filter(id__in=[pk for pk, _ in tasks], status=Status.NEW)
@@ -197,6 +198,7 @@ def done(rows: Sequence[DoneRow], *, worker_id: int, now: datetime, using: str) 
         lambda: _done_happenings(row for row in rows if row.held.id in hit),
         topics=["queue", *(f"task:{row.held.uuid}" for row in rows if row.held.id in hit)],
         using=using,
+        names=("task.done", "task.ended"),
     )
     return hit
 

@@ -231,7 +231,8 @@ class Recorder:
 
         telling = [r for r in reports if r.entries or r.progress is not None]
         if telling:
-            emit(happenings, topics=[f"task:{r.task.held.uuid}" for r in telling], using=self.using)
+            topics = [f"task:{r.task.held.uuid}" for r in telling]
+            emit(happenings, topics=topics, using=self.using, names=("task.log", "task.progress"))
 
 
 def settle(report: Report) -> None:
