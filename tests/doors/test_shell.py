@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from django_tasker import tasker
 from django_tasker.management.shell import targets, values
+from django_tasker.management.shell.output import Output
 from django_tasker.models import Task, TaskLog
 from tests.processes import manage
 
@@ -165,6 +166,11 @@ class TestShow:
         for part in (str(task.uuid), "failed", "OSError: no disk", "Traceback: here", "half full", '{"book": 7}'):
             assert part in text
 
+    def test_tells_each_thing_once(self, task):
+        names = [line.split(":")[0] for line in shell("show", task.uuid).splitlines()[1:]]
+
+        assert len(names) == len(set(names))
+
     def test_shows_progress_as_a_bar(self, task):
         Task.objects.update(progress={"current": 3, "total": 10, "message": "chapters"})
 
@@ -229,6 +235,16 @@ class TestWait:
             shell("wait", NOBODY)
 
         assert (error.value.returncode, NOBODY in str(error.value)) == (4, True)
+
+    def test_shows_the_bar_at_a_terminal(self, task, monkeypatch):
+        Task.objects.update(progress={"current": 1, "total": 2, "message": "halves"})
+        monkeypatch.setattr(Output, "is_terminal", True)
+
+        code, text = exit_code("wait", task.uuid, "--timeout", "0.6")
+
+        assert code == 3
+        assert "50% 1/2 halves" in text
+        assert text.endswith(f"Task {task.uuid} has not ended in time; it is new.\n")
 
 
 class TestChanges:

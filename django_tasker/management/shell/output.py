@@ -57,6 +57,7 @@ class Output:
             self.line(self.style.MIGRATE_HEADING(text) if number == 0 else text)
 
     def status(self, status: str) -> str:
+        """A status in its colour."""
         return str(getattr(self.style, _STYLES.get(status, ""), str)(status))
 
 

@@ -71,23 +71,17 @@ def show(out: Output, options: Namespace) -> None:
 
 
 def details(out: Output, task: Task) -> Iterator[tuple[str, str]]:
-    """Names and texts of what is known of a task, its times in the order in which they come."""
+    """Names and texts of what is known of a task: the main things, its times as they came, then the rest."""
     values = task_json(task)
-    for name in (*_ALWAYS, *_TIMES, *values):
-        if (value := values.pop(name, None)) in (None, [], 0, False) and name not in _ALWAYS:
-            continue
-        if name == "uuid":
-            continue
-        if name == "status":
-            yield name, "aborting" if task.is_aborting else out.status(task.status)
-        elif name == "progress":
-            yield name, progress_text(task.progress)
-        elif name == "error":
-            yield name, f"{task.error.get('type')}: {task.error.get('message')}" if task.error else ""
-        elif name == "priority":
-            yield name, f"{number(task.priority)} (the smallest runs first)"
-        else:
-            yield name.replace("_", " "), plain(value)
+    special = {
+        "status": out.status(task.status),
+        "priority": f"{number(task.priority)} (the smallest runs first)",
+        "progress": progress_text(task.progress),
+        "error": f"{task.error.get('type')}: {task.error.get('message')}" if task.error else "",
+    }
+    for name in dict.fromkeys((*_ALWAYS, *_TIMES, *values)):
+        if name in _ALWAYS or (name != "uuid" and values[name] not in (None, [], 0, False)):
+            yield name.replace("_", " "), special.get(name) or plain(values[name])
 
 
 def logs(out: Output, options: Namespace) -> None:
@@ -159,5 +153,4 @@ def queue_sizes() -> dict[str, int]:
 
 def worker_row(worker: dict[str, Any]) -> list[Any]:
     slots = ", ".join(f"{count} {kind}" for kind, count in worker["slots"].items())
-    operations = ", ".join(worker["operations"])
-    return [worker["name"], worker["running"], slots, worker["heartbeat_at"], operations]
+    return [worker["name"], worker["running"], slots, worker["heartbeat_at"], len(worker["operations"])]

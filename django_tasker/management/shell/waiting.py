@@ -31,8 +31,10 @@ def wait_for(out: Output, uuid: UUID, deadline: float | None) -> int:
         return _tell(out, uuid, "failed", {"error": error.error}, str(error), FAILED)
     except TaskAborted as error:
         return _tell(out, uuid, "aborted", {"reason": error.reason}, str(error), ABORTED)
-    except WaitTimeout as error:
-        return _tell(out, uuid, tasker.get_task(uuid).status, {"timed_out": True}, str(error), TIMED_OUT)
+    except WaitTimeout:
+        status = tasker.get_task(uuid).status
+        text = f"Task {uuid} has not ended in time; it is {status}."
+        return _tell(out, uuid, status, {"timed_out": True}, text, TIMED_OUT)
     return _tell(out, uuid, "done", {"result": result}, to_json(result), DONE)
 
 
