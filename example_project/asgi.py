@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -15,10 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 # Before anything that imports models.
 django_application = get_asgi_application()
 
-if find_spec("django_tasker.routing"):
-    from django_tasker.routing import websocket_urlpatterns
-else:
-    websocket_urlpatterns = []
+from django_tasker.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {

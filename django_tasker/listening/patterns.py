@@ -1,0 +1,38 @@
+"""Patterns of events as untrusted callers give them."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID, uuid4
+
+from ..errors import UnknownEvent
+from ..events import Happening
+from ..events.rows import matcher
+from ..signals import SIGNALS
+from .events import MAX_PATTERN
+
+_UUID = re.compile(r"task\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.")
+UNHEARD = "task.add"
+"""Its argument is an object of the process that adds: no other process hears it."""
+
+
+def uuid_of(pattern: str) -> UUID | None:
+    """The only task that events of this pattern can be about; None when there may be others."""
+    found = _UUID.match(pattern)
+    return UUID(found.group(1)) if found else None
+
+
+def check_pattern(pattern: str) -> str:
+    """`pattern`, if there is an event that it matches.
+
+    Raises:
+        UnknownEvent: it is too long, or matches no event at all.
+    """
+    if not pattern or len(pattern) > MAX_PATTERN or not pattern.isprintable():
+        raise UnknownEvent(f"A pattern is a text of 1 to {MAX_PATTERN} printable characters, not {pattern[:50]!r}.")
+    matches = matcher.__wrapped__((pattern,))  # not kept: strangers choose it
+    uuid = uuid_of(pattern) or uuid4()
+    if not any(matches(Happening(name, uuid, {})) for name in SIGNALS if name != UNHEARD):
+        names = ", ".join(name for name in SIGNALS if name != UNHEARD)
+        raise UnknownEvent(f"No event matches {pattern!r}. There are {names}; * stands for any text.")
+    return pattern
