@@ -12,8 +12,7 @@ import pytest
 from django.conf import UserSettingsHolder, global_settings, settings
 
 from django_tasker.errors import ConfigurationError
-from django_tasker.worker.executors import forkserver
-from django_tasker.worker.executors import processes as processes_module
+from django_tasker.worker.executors import forkserver, keeper
 from django_tasker.worker.executors.launching import describe_exit
 from tests.waiting import wait_until
 
@@ -195,7 +194,7 @@ def test_settings_without_a_module_are_refused(make_bench, monkeypatch):
 
 
 def test_children_that_can_not_start_are_tried_again_ever_more_slowly(make_bench, monkeypatch, caplog):
-    monkeypatch.setattr(processes_module, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(keeper, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("TASKER_TEST_BREAK_CHILDREN", "1")
     bench = make_bench("process", 1)
     made = bench.submit("echo", 1)
