@@ -106,6 +106,12 @@ def describe(runner: Runner) -> str:
     return f"{runner.__module__}:{name}" if name else repr(runner)
 
 
+def reference_to(runner: Runner) -> str | None:
+    """`module:qualified.name` of a runner that another process can import by that; None if it can't."""
+    reference = describe(runner)
+    return None if "<" in reference or reference.startswith("__main__:") else reference
+
+
 def _check_operation(operation: object) -> None:
     if not isinstance(operation, str) or not 0 < len(operation) <= MAX_OPERATION_CHARACTERS:
         raise InvalidTask(

@@ -262,6 +262,29 @@ def ignores_signals(task):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
+@runner("fork")
+def fork(task):
+    """Forks, and lets the other process log, report progress and return as well."""
+    logger.info("before")
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    logger.info("after in %s", "runner" if pid else "fork")
+    task.progress(1 if pid else 2)
+    return "runner" if pid else "fork"
+
+
+@runner("ring-late")
+def ring_late(task):
+    """Leaves a signal that arrives after it has returned, with a handler that raises."""
+
+    def ring(*_: object) -> None:
+        raise OverflowError("rung too late")
+
+    signal.signal(signal.SIGUSR1, ring)
+    subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(0.3); os.kill({os.getpid()}, 10)"])
+
+
 @runner("leave-alarm")
 def leave_alarm(task):
     signal.setitimer(signal.ITIMER_REAL, 0.05)

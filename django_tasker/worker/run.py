@@ -21,7 +21,7 @@ from ..abort import AbortController, AbortSignal
 from ..conf import Options
 from ..errors import InvalidTask, Postpone, Retry, RunAborted
 from ..json_values import storable_text
-from ..registry import Registry, Runner
+from ..registry import Registry, Runner, reference_to
 from ..registry import registry as project_registry
 from ..tracebacks import MAX_MESSAGE_CHARACTERS, error_of
 from .messages import Assignment, Ended, Entry, Sink
@@ -185,18 +185,18 @@ def _deliver(sink: Sink, key: tuple[int, int], entry: Entry) -> None:
     sink.log(key, [entry])
 
 
-def resolve(operation: str, reference: str | None = None, registry: Registry | None = None) -> Runner:
+def resolve(operation: str, registry: Registry = project_registry, reference: str | None = None) -> Runner:
     """The runner of an operation.
 
     Args:
-        reference: where else it may be found, as `registry.describe` says it: for processes that have not
-            imported all that the process has which added the assignment.
+        reference: what `registry.reference_to` says of the runner that is meant, for processes that have not
+            imported all that the assigning process has: it is imported if the registry has not this one.
 
     Raises:
-        LookupError: there is none.
+        UnknownOperation: there is none.
     """
-    assigned = (registry or project_registry).get(operation)
-    if assigned is not None:
+    assigned = registry.get(operation)
+    if assigned is not None and (reference is None or reference == reference_to(assigned.runner)):
         return assigned.runner
     found = _import(reference) if reference else None
     if found is not None:
@@ -213,12 +213,10 @@ class UnknownOperation(LookupError):
 
 def _import(reference: str) -> Runner | None:
     module, _, name = reference.partition(":")
-    if not name or module == "__main__" or "<" in name:
-        return None
     try:
         found = importlib.import_module(module)
         return functools.reduce(getattr, name.split("."), found)  # type: ignore[return-value]
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError):
         return None
 
 

@@ -89,7 +89,7 @@ class TaskWorker:
     # -- the threads ----------------------------------------------------------------------------------------------
 
     def _make_executor(self, kind: str, slots: int, inbox: Inbox) -> Executor:
-        executor = make_executor(kind, slots, self.settings.options, inbox)
+        executor = make_executor(kind, slots, self.settings.options, inbox, self.settings.registry)
         executor.start()
         return executor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ import pytest
 
 from django_tasker.conf import options
 from django_tasker.errors import InvalidTask, Postpone, Retry, RunAborted
+from django_tasker.registry import Registry, reference_to
 from django_tasker.worker.messages import Entry
 from django_tasker.worker.run import Run, UnknownOperation, resolve
 
+from ..runners import noop
 from .sinks import RecordingSink, assignment
 
 pytestmark = pytest.mark.sqlite_only
@@ -228,10 +231,25 @@ def test_an_unknown_operation_says_what_to_do():
 
 
 def test_a_runner_is_found_by_reference():
-    assert resolve("nothing", "tests.runners:noop").__name__ == "noop"
+    assert resolve("nothing", reference="tests.runners:noop").__name__ == "noop"
 
 
-@pytest.mark.parametrize("reference", ["__main__:f", "tests.runners:nothing", "no.module:f", "a:b.<locals>.c", "junk"])
+def test_the_reference_says_which_of_two_is_meant():
+    """A tasker of one's own may call another runner by a name that the project's tasker uses."""
+    registry = Registry()
+    registry.assign("op", noop)
+
+    assert resolve("op", registry, reference="tests.runners:echo").__name__ == "echo"
+    assert resolve("op", registry).__name__ == "noop"
+
+
+@pytest.mark.parametrize("reference", ["tests.runners:nothing", "no.module:f", "junk", ":x"])
 def test_a_wrong_reference_finds_nothing(reference):
     with pytest.raises(UnknownOperation):
-        resolve("nothing", reference)
+        resolve("nothing", reference=reference)
+
+
+def test_runners_without_an_importable_name_have_no_reference():
+    assert reference_to(noop) == "tests.runners:noop"
+    assert reference_to(lambda task: None) is None
+    assert reference_to(functools.partial(noop)) is None

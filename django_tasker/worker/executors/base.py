@@ -5,18 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from ...conf import Options
+from ...registry import Registry
+from ...registry import registry as project_registry
 from ..messages import Assignment, Sink
 
 
 class Executor(ABC):
-    """Runs assignments, at most `slots` at a time; those beyond wait inside, in order."""
+    """Runs assignments, at most `slots` at a time; those beyond wait inside, in order.
+
+    Args:
+        registry: where runners are found; the project's by default.
+    """
 
     kind: str
 
-    def __init__(self, slots: int, options: Options, sink: Sink) -> None:
+    def __init__(self, slots: int, options: Options, sink: Sink, registry: Registry = project_registry) -> None:
         self.slots = slots
         self.options = options
         self.sink = sink
+        self.registry = registry
 
     @abstractmethod
     def start(self) -> None:

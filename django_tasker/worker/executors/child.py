@@ -29,6 +29,8 @@ from ..ticker import Ticker
 from .pipes import Pipe
 from .setup import Setup, die_with, leave_signals_to_worker, load_project
 
+logger = logging.getLogger(__name__)
+
 MAX_BATCH_ENTRIES = 500
 
 # Kinds of messages to the worker.
@@ -57,10 +59,16 @@ def serve(work: Pipe, control: Pipe, options: Options) -> None:
         faulthandler.enable()  # a segfault tells its place there
     logs.install(options.log_level_number)
     child = Child(work, options)
+    os.register_at_fork(after_in_child=child.become_bystander)
     threading.Thread(target=child.watch, args=[control], name="tasker-control", daemon=True).start()
     work.send((READY,))
-    while (message := work.receive()) is not None:
-        child.run(message)
+    try:
+        while (message := work.receive()) is not None:
+            child.run(message)
+    except BaseException:
+        # A signal handler that a runner left behind raised where it must not: what was sent may be half a message.
+        logger.exception("child process ends")
+        os._exit(1)
     _exit()
 
 
@@ -88,6 +96,13 @@ class Child:
         self._lock = threading.Lock()
         self._current: Run | None = None
         self._early_aborts: dict[tuple[int, int], str] = {}  # they came before their assignment
+        self._is_bystander = False
+
+    def become_bystander(self) -> None:
+        """In a process that a runner has forked: nothing of it is reported, it would garble what we send."""
+        self._is_bystander = True
+        self._sink.is_muted = True
+        logs.set_process_capture(None)
 
     def run(self, message: tuple[Any, ...]) -> None:
         """Run one assignment and report its end, whatever happens."""
@@ -96,6 +111,8 @@ class Child:
             ended = self._call(run, reference)
         except BaseException as error:  # a signal handler that the runner left behind
             ended = run.raised(error)
+        if self._is_bystander:
+            os._exit(0)  # it came back from the runner as well: there is nothing for it to do here
         run.finish(ended)
 
     def _begin(self, message: tuple[Any, ...]) -> tuple[Run, str | None]:
@@ -115,7 +132,7 @@ class Child:
         logs.set_process_capture(run.capture)
         try:
             run.task.abort_signal.raise_if_aborted()
-            result = resolve(run.assignment.operation, reference)(run.task)
+            result = resolve(run.assignment.operation, reference=reference)(run.task)
         except BaseException as error:
             ended = run.raised(error)
         else:
@@ -149,6 +166,7 @@ class PipeSink:
         self._lock = threading.RLock()
         self._entries: list[tuple[Any, ...]] = []
         self._flushed_at = 0.0
+        self.is_muted = False
 
     def started(self, key: tuple[int, int]) -> None:
         pass  # the worker knows when it sent the assignment
@@ -166,13 +184,17 @@ class PipeSink:
             if self._entries:
                 entries, self._entries = self._entries, []
                 self._flushed_at = time.monotonic()
-                self._work.send((LOG, entries))
+                self._send(LOG, entries)
+
+    def _send(self, *message: Any) -> None:
+        if not self.is_muted:
+            self._work.send(message)
 
     def progress(self, key: tuple[int, int], progress: dict[str, Any]) -> None:
         self._flush()
-        self._work.send((PROGRESS, progress))
+        self._send(PROGRESS, progress)
 
     def ended(self, ended: Ended) -> None:
         self._flush()
         e = ended
-        self._work.send((ENDED, e.kind, e.result, e.error, e.reason, e.delay, e.until, e.logs_dropped, e.ended))
+        self._send(ENDED, e.kind, e.result, e.error, e.reason, e.delay, e.until, e.logs_dropped, e.ended)

@@ -17,6 +17,8 @@ from typing import Any
 from ... import logs
 from ...abort import Listener, call_listeners
 from ...conf import Options
+from ...registry import Registry
+from ...registry import registry as project_registry
 from ..messages import Assignment, Sink
 from ..run import Run, resolve
 from .base import Executor
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 """Between two looks at an aborted run: whether to cancel it again, and whether it blocks the loop."""
+LEAST_GRACE_SECONDS = 0.2
+"""What a coroutine gets to end by being cancelled, even without any grace."""
 STOP_SECONDS = 2.0
 
 
@@ -38,8 +42,8 @@ class CoroutineExecutor(Executor):
 
     kind = "coroutine"
 
-    def __init__(self, slots: int, options: Options, sink: Sink) -> None:
-        super().__init__(slots, options, sink)
+    def __init__(self, slots: int, options: Options, sink: Sink, registry: Registry = project_registry) -> None:
+        super().__init__(slots, options, sink, registry)
         self._lock = threading.Lock()  # guards all below
         self._waiting = Waiting()
         self._running: dict[tuple[int, int], CoroutineRun] = {}
@@ -93,7 +97,7 @@ class CoroutineExecutor(Executor):
         sensitive.enter()
         try:
             run.task.abort_signal.raise_if_aborted()
-            runner = resolve(run.assignment.operation)
+            runner = resolve(run.assignment.operation, self.registry)
             self.sink.started(run.key)
             active.is_calling = True
             result = await runner(run.task)
@@ -132,6 +136,7 @@ class CoroutineExecutor(Executor):
             listeners = active.run.controller.mark(reason)
             active.thread.call(self._cancel, active, listeners, context=active.context())
             active.thread.ping()
+            grace = max(grace, LEAST_GRACE_SECONDS)
             self._schedule.after(min(grace / 2, LOOK_SECONDS), functools.partial(self._look, active))
             self._schedule.after(grace, functools.partial(self._give_up, active))
 

@@ -200,6 +200,8 @@ class Keeper:
 
     def _failed(self, problem: str) -> None:
         """A child could not be started: pause, longer each time; say so once."""
+        if time.monotonic() - self._launch_at > LONGEST_PAUSE_SECONDS:
+            self._failures = 0  # the last one is long ago
         self._failures += 1
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1))
         self._launch_at = time.monotonic() + pause
@@ -236,12 +238,12 @@ class Keeper:
             kind = message[0]
             if kind == child_module.READY:
                 child.is_ready = True
-                self._failures = 0
                 stays = self._assigner.free(child)
             elif kind == child_module.BROKEN:
                 child.problem = message[1]
                 stays = True
             else:
+                self._failures = 0
                 stays = self._assigner.report(child, message)
             if not stays:
                 self._retire(child)
@@ -283,7 +285,7 @@ class Keeper:
         self._retiring.pop(child, None)
         self._assigner.lost(child, code)
         child.close()
-        if not child.is_ready and self._stop_at is None and not child.is_killed:
+        if self._stop_at is None and child.has_failed():
             self._failed(describe_problem(child.problem) if child.problem else describe_exit(code))
 
     def _begin_stop(self) -> None:

@@ -11,6 +11,7 @@ import selectors
 import socket
 import subprocess
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from .setup import Setup, command, kill_group, popen
 logger = logging.getLogger(__name__)
 
 
+SOON_SECONDS = 1.0
 END_SECONDS = 5.0
 """What a fork server gets to end, once its worker has closed their connection."""
 
@@ -50,8 +52,14 @@ class ChildProcess:
         self.is_killed = False
         self.is_gone = False
         self.is_retiring = False
-        self.tasks = 0
+        self.tasks = 0  # so many were assigned to it
+        self.launched_at = time.monotonic()
         self.problem: dict[str, Any] | None = None  # why it could not load the project
+
+    def has_failed(self) -> bool:
+        """Whether it ended by no fault of a task, before or soon after it could run one."""
+        soon = time.monotonic() - self.launched_at < SOON_SECONDS
+        return not self.is_killed and not self.tasks and (not self.is_ready or soon)
 
     def launched(self) -> None:
         """The child has its ends: with ours closed, we see when it closes them."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from ...conf import Options
 from ...errors import ConfigurationError
-from ...registry import describe, registry
+from ...registry import Registry, reference_to
+from ...registry import registry as project_registry
 from ..messages import Assignment, Ended, Entry, Sink
 from . import child as child_module
 from .base import Executor
@@ -42,8 +43,8 @@ class ProcessExecutor(Executor):
 
     kind = "process"
 
-    def __init__(self, slots: int, options: Options, sink: Sink) -> None:
-        super().__init__(slots, options, sink)
+    def __init__(self, slots: int, options: Options, sink: Sink, registry: Registry = project_registry) -> None:
+        super().__init__(slots, options, sink, registry)
         self._lock = threading.Lock()  # guards the three below, and the `run` of each child
         self._waiting = Waiting()
         self._running: dict[tuple[int, int], ProcessRun] = {}
@@ -78,6 +79,7 @@ class ProcessExecutor(Executor):
         """With the lock held."""
         run = ProcessRun(assignment, child)
         child.run = run
+        child.tasks += 1
         self._running[run.key] = run
         return run
 
@@ -85,7 +87,7 @@ class ProcessExecutor(Executor):
         """Without the lock: the sink may have one of its own."""
         self.sink.started(run.key)
         a = run.assignment
-        assigned = registry.get(a.operation)
+        assigned = self.registry.get(a.operation)
         if not run.child.work.post(
             (
                 a.id,
@@ -99,7 +101,7 @@ class ProcessExecutor(Executor):
                 a.log_level,
                 a.log_entries_left,
                 a.log_bytes_left,
-                describe(assigned.runner) if assigned else None,
+                reference_to(assigned.runner) if assigned else None,
             )
         ):
             assert self._keeper is not None
@@ -133,7 +135,6 @@ class ProcessExecutor(Executor):
         elif kind == child_module.PROGRESS:
             self.sink.progress(run.key, values[0])
         else:
-            child.tasks += 1
             with self._lock:
                 self._running.pop(run.key, None)
             stays = self.free(child)

@@ -16,6 +16,8 @@ from ... import logs
 from ...abort import call_listeners
 from ...conf import Options
 from ...errors import RunAborted
+from ...registry import Registry
+from ...registry import registry as project_registry
 from ..connections import IdleTidier, close_connections
 from ..messages import Assignment, Ended, Sink
 from ..run import Run, resolve
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 FIRST_RAISE_SECONDS = 0.2
 """What a runner gets to leave by its signal alone."""
 NEXT_RAISE_SECONDS = 1.0
+LEAST_GRACE_SECONDS = 0.5
+"""What a runner gets to end by what was raised in it, even without any grace."""
 STOP_SECONDS = 1.0
 """How long `stop()` waits for its threads."""
 
@@ -40,8 +44,8 @@ class ThreadExecutor(Executor):
 
     kind = "thread"
 
-    def __init__(self, slots: int, options: Options, sink: Sink) -> None:
-        super().__init__(slots, options, sink)
+    def __init__(self, slots: int, options: Options, sink: Sink, registry: Registry = project_registry) -> None:
+        super().__init__(slots, options, sink, registry)
         self._condition = threading.Condition()  # guards all below
         self._waiting = Waiting()
         self._running: dict[tuple[int, int], ThreadRun] = {}
@@ -105,7 +109,7 @@ class ThreadExecutor(Executor):
                 # A user's listener may take its time: the caller must not.
                 threading.Thread(target=call_listeners, args=[listeners], daemon=True).start()
             self._schedule.after(min(grace, FIRST_RAISE_SECONDS), functools.partial(self._raise, active))
-            self._schedule.after(grace, functools.partial(self._give_up, active))
+            self._schedule.after(max(grace, LEAST_GRACE_SECONDS), functools.partial(self._give_up, active))
 
     def _raise(self, active: ThreadRun) -> None:
         if not active.run.is_finished:
@@ -163,13 +167,13 @@ class ThreadRun:
         self.thread = thread
         self._thread_id: int | None = None
 
-    def call(self, options: Options) -> Ended:
+    def call(self, options: Options, registry: Registry) -> Ended:
         """Call the runner, in this thread, and return the outcome."""
         result: Any = _NOTHING
         error: BaseException | None = None
         try:
             try:
-                runner = resolve(self.run.assignment.operation)
+                runner = resolve(self.run.assignment.operation, registry)
                 self.run.task.abort_signal.raise_if_aborted()
                 self._thread_id = threading.get_ident()
                 result = runner(self.run.task)
@@ -216,7 +220,7 @@ class _SlotThread(threading.Thread):
         token = logs.begin(run.capture)
         try:
             self._executor.sink.started(run.key)
-            ended = active.call(self._executor.options)
+            ended = active.call(self._executor.options, self._executor.registry)
         except BaseException as error:  # ours, or an interrupt later than late: the slot must live on
             ended = run.raised(error)
         logs.end(token)

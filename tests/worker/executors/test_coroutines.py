@@ -62,6 +62,15 @@ def test_an_abort_cancels(coroutines, wait_until):
     assert (ended.kind, ended.reason) == ("aborted", "enough")
 
 
+def test_without_grace_a_coroutine_still_ends_by_being_cancelled(coroutines, wait_until):
+    made = coroutines.submit("async-wait")
+    wait_until(lambda: coroutines.sink.messages(made.key))
+
+    coroutines.executor.abort(made.key, "at once", 0)
+
+    assert coroutines.sink.wait(made.key).kind == "aborted"
+
+
 def test_what_has_not_taken_its_first_step_is_aborted(make_bench):
     bench = make_bench("coroutine", 500)
     runs = [bench.submit("async-wait") for _ in range(200)]

@@ -6,8 +6,13 @@ import json
 
 import pytest
 
+from django_tasker.conf import options
+from django_tasker.registry import Registry
+from django_tasker.worker.executors import make_executor
+from tests.runners import echo
 from tests.waiting import wait_until
 from tests.worker.executors.conftest import Bench
+from tests.worker.sinks import RecordingSink, assignment
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -252,3 +257,19 @@ def test_stop_ends_what_runs(make_bench, kind, started):
     assert bench.sink.kinds(waiting.key) == []
     with pytest.raises(RuntimeError):
         bench.submit("echo")
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_runners_of_a_registry_of_ones_own_are_found(kind):
+    registry = Registry()
+    registry.assign("log", echo)  # the project has another runner of this name
+    sink = RecordingSink()
+    executor = make_executor(kind, 1, options(), sink, registry)
+    executor.start()
+    made = assignment("log", "mine")
+    try:
+        executor.submit(made)
+
+        assert sink.wait(made.key).result == '"mine"'
+    finally:
+        executor.stop()

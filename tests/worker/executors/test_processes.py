@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -81,6 +82,25 @@ def test_an_alarm_left_on_does_not_ring_in_the_next_run(processes, tmp_path):
         assert processes.run("leave-alarm").ended.kind == "done"
     for _ in range(2):
         assert processes.run("sleep-in-c", {"seconds": 0.1}).ended.kind == "done"
+
+
+def test_a_process_that_a_runner_forks_is_not_heard(processes):
+    done = processes.run("fork")
+
+    assert done.ended.result == '"runner"'
+    assert done.messages == ["before", "after in runner"]
+    assert [told["current"] for told in processes.sink.of(done.key, "progress")] == [1]
+    assert processes.run("echo", 1).ended.kind == "done"
+
+
+def test_a_signal_that_comes_late_costs_a_child_and_no_answer(make_bench):
+    bench = make_bench("process", 1)
+    pid = json.loads(bench.run("describe").ended.result)["pid"]
+
+    assert bench.run("ring-late").ended.kind == "done"
+
+    wait_until(lambda: not is_alive(pid))
+    assert bench.run("echo", 1).ended.kind == "done"
 
 
 def test_children_are_replaced_after_so_many_tasks(make_bench):

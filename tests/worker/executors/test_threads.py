@@ -44,7 +44,7 @@ def test_a_thread_stuck_in_c_is_abandoned_and_its_slot_used(make_bench, started)
 
 def test_an_abandoned_thread_ends_without_a_word(make_bench, started, wait_until):
     bench = make_bench("thread", 1)
-    made = bench.submit("sleep-in-c", {"started": started.path, "seconds": 0.5})
+    made = bench.submit("sleep-in-c", {"started": started.path, "seconds": 1})
     started.wait()
     (thread,) = bench.executor._threads
 
@@ -53,6 +53,15 @@ def test_an_abandoned_thread_ends_without_a_word(make_bench, started, wait_until
 
     wait_until(lambda: not thread.is_alive())
     assert bench.sink.kinds(made.key) == ["started", "ended"]
+
+
+def test_without_grace_a_runner_still_ends_by_what_is_raised_in_it(threads, started):
+    made = threads.submit("loop-for-ever", {"started": started.path})
+    started.wait()
+
+    threads.executor.abort(made.key, "at once", 0)
+
+    assert threads.sink.wait(made.key).kind == "aborted"
 
 
 def test_many_aborts_never_hit_the_next_run(make_bench):
