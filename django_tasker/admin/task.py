@@ -20,7 +20,7 @@ from ..errors import DuplicateTask, InvalidQuery, InvalidTask
 from ..facade import tasker
 from ..models import Task
 from ..statuses import Status
-from . import action_views, adding, columns, filters, pauses, searching
+from . import action_views, adding, columns, filters, pages, pauses, searching
 from .actions import ACTIONS
 from .base import TaskModelAdmin
 from .paging import BoundedPaginator, TaskChangeList
@@ -130,6 +130,11 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
         self.message_user(request, _("There is no task %(id)s (any more).") % {"id": object_id}, messages.WARNING)
         return HttpResponseRedirect(self.url("changelist"))
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return pages.task_page(self, request, object_id, extra_context)
+
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -170,6 +175,20 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
+            path("<path:object_id>/log/", wrap(partial(pages.log_page, self)), name="django_tasker_task_log"),
+            path("<path:object_id>/logs/", wrap(partial(pages.logs_entries, self)), name="django_tasker_task_logs"),
+            path(
+                "<path:object_id>/logs/download/",
+                wrap(partial(pages.logs_download, self)),
+                name="django_tasker_task_logs_download",
+            ),
+            path("<path:object_id>/logs/index/", wrap(partial(pages.logs_index, self))),
+            path("<path:object_id>/logs/search/", wrap(partial(pages.logs_search, self))),
+            path(
+                "<path:object_id>/json/<slug:name>/",
+                wrap(partial(pages.json_file, self)),
+                name="django_tasker_task_json",
+            ),
             path("pause/", wrap(partial(pauses.view, self)), name="django_tasker_task_pause"),
             path(
                 "<path:object_id>/do/<slug:name>/",
