@@ -85,6 +85,8 @@ def check_time(value: Any, path: str) -> datetime:
             value = parse_datetime(value) or value
     if not isinstance(value, datetime) or timezone.is_naive(value):
         raise InvalidTask(f"{path} must be a datetime with a time zone, not {value!r}.", path=path)
+    if not 1 < value.year < 9999:  # else it may be no date in another time zone, as databases store it
+        raise InvalidTask(f"{path} must be in a year from 2 to 9998, not {value!r}.", path=path)
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from .databases import database
@@ -26,6 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "django_filters",
+    *(["drf_spectacular"] if find_spec("drf_spectacular") else []),
     "channels",
     "django_tasker",
     "example_project.sources",
@@ -67,6 +69,10 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
+
+if find_spec("drf_spectacular"):
+    REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+    SPECTACULAR_SETTINGS = {"TITLE": "django_tasker", "VERSION": "1", "OAS_VERSION": "3.1.1"}
 
 # Everything has a default; see django_tasker/conf.py for the keys.
 TASKER = {

@@ -11,7 +11,10 @@ from django.views.generic import RedirectView
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api/", include("django_tasker.api.urls")),
 ]
 
-if find_spec("django_tasker.api"):
-    urlpatterns.append(path("api/", include("django_tasker.api.urls")))
+if find_spec("drf_spectacular"):
+    from drf_spectacular.views import SpectacularAPIView
+
+    urlpatterns.append(path("api/schema/", SpectacularAPIView.as_view(), name="schema"))
