@@ -59,8 +59,8 @@ def number_text(value: Any) -> str:
     return str(value)
 
 
-def progress_bar(task: Task) -> SafeString:
-    """What the runner last said of its progress."""
+def progress_bar(task: Task, *, is_short: bool = False) -> SafeString:
+    """What the runner last said of its progress; `is_short` leaves the message to the tooltip."""
     progress = task.progress if isinstance(task.progress, dict) else None
     if not progress:
         return SafeString("")
@@ -75,7 +75,8 @@ def progress_bar(task: Task) -> SafeString:
         bar = format_html('<progress aria-label="{}"></progress> ', text)
     else:
         bar = SafeString("")
-    return format_html('<span class="tasker-progress">{}<span>{}</span></span>', bar, text)
+    shown = numbers if is_short else text
+    return format_html('<span class="tasker-progress" title="{}">{}<span>{}</span></span>', text, bar, shown)
 
 
 class TaskColumns:
@@ -84,9 +85,10 @@ class TaskColumns:
     @admin.display(description=gettext_lazy("task"), ordering="operation")
     def task_name(self, task: Task) -> SafeString:
         return format_html(
-            '<span class="tasker-operation">{}</span> <span class="tasker-uuid">{}</span>',
+            '<span class="tasker-operation">{}</span> <span class="tasker-uuid">{}</span>{}',
             task.operation,
             str(task.uuid)[:8],
+            format_html(' <span class="tasker-queue">{}</span>', task.queue) if task.queue != "default" else "",
         )
 
     @admin.display(description=gettext_lazy("status"))
@@ -99,7 +101,7 @@ class TaskColumns:
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, task: Task) -> SafeString:
-        return progress_bar(task)
+        return progress_bar(task, is_short=True)
 
     @admin.display(description=gettext_lazy("attempts"))
     def attempts_shown(self, task: Task) -> str:
@@ -123,10 +125,6 @@ class TaskColumns:
     @admin.display(description=gettext_lazy("added"), ordering="id")
     def added_shown(self, task: Task) -> SafeString:
         return time_ago(task.added_at)
-
-    @admin.display(description=gettext_lazy("started"), ordering="started_at")
-    def started_shown(self, task: Task) -> SafeString:
-        return time_ago(task.started_at)
 
     @admin.display(description=gettext_lazy("ended"), ordering="ended_at")
     def ended_shown(self, task: Task) -> SafeString:

@@ -32,8 +32,8 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
 
     form = adding.AddForm
     list_display = (
-        *("task_name", "status_shown", "queue", "priority_shown", "progress_shown", "attempts_shown", "log_shown"),
-        *("duration_shown", "added_shown", "started_shown", "ended_shown", "worker_shown"),
+        *("task_name", "status_shown", "priority_shown", "progress_shown", "attempts_shown", "log_shown"),
+        *("duration_shown", "added_shown", "ended_shown", "worker_shown"),
     )
     list_filter = (
         *(filters.OperationFilter, filters.QueueFilter, filters.WorkerFilter, filters.WaitsFilter),
