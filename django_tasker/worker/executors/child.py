@@ -157,7 +157,11 @@ class Child:
 
 
 class PipeSink:
-    """The child's end of the worker's sink. The first entry after a pause goes out at once, then it is batches."""
+    """The child's end of the worker's sink.
+
+    A run's first entry, and the first after a pause, goes out at once: it may be the last before a crash. Then it
+    is batches.
+    """
 
     def __init__(self, work: Pipe, flush_seconds: float) -> None:
         self._work = work
@@ -196,5 +200,6 @@ class PipeSink:
 
     def ended(self, ended: Ended) -> None:
         self._flush()
+        self._flushed_at = 0.0
         e = ended
         self._send(ENDED, e.kind, e.result, e.error, e.reason, e.delay, e.until, e.logs_dropped, e.ended)

@@ -17,6 +17,7 @@ class Pipe:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.is_unread = False  # the other side ended without having read all that was sent to it
         self._received = bytearray()
         self._unsent = bytearray()
         self._lock = threading.RLock()
@@ -42,6 +43,7 @@ class Pipe:
                 except BlockingIOError:
                     sent = 0
                 except OSError:
+                    self.is_unread = True
                     return True  # the other side is gone: whoever reads finds out
                 if sent == len(data):
                     return True
@@ -91,6 +93,8 @@ class Pipe:
         try:
             return self.socket.recv(_READ_BYTES, flags)
         except ConnectionError:
+            # Linux tells this of an end that was closed with unread data in it (and only after all it had sent).
+            self.is_unread = True
             return b""
 
     def _next(self) -> Any:

@@ -143,7 +143,10 @@ class ProcessExecutor(Executor):
         return True
 
     def lost(self, child: ChildProcess, code: int | None) -> None:
-        """A child has ended, and all that it had sent was reported: end its run too."""
+        """A child has ended, and all that it had sent was reported: end its run too.
+
+        A run that it has not even read was assigned to it just as it died: another child gets it.
+        """
         with self._lock:
             run: ProcessRun | None = child.run
             child.run = None
@@ -151,8 +154,21 @@ class ProcessExecutor(Executor):
                 self._running.pop(run.key, None)
             if child in self._idle:
                 self._idle.remove(child)
-        if run is not None:
+            if run is None:
+                return
+            is_unread = child.work.is_unread and not run.is_abort_asked and not self._is_stopped
+            again = self._again(run.assignment) if is_unread else None
+        if again is not None:
+            self._send(again)
+        elif not is_unread:
             self.sink.ended(self._end_of(run, code))
+
+    def _again(self, assignment: Assignment) -> ProcessRun | None:
+        """Give an assignment to an idle child, or put it first in the queue; with the lock held."""
+        if self._idle:
+            return self._assign(self._idle.pop(), assignment)
+        self._waiting.put_back(assignment)
+        return None
 
     def _end_of(self, run: ProcessRun, code: int | None) -> Ended:
         ended = Ended(*run.key, "aborted", reason=run.abort_reason, ended=time.time())

@@ -20,6 +20,11 @@ class Waiting:
     def add(self, assignment: Assignment) -> None:
         self._assignments[assignment.key] = assignment
 
+    def put_back(self, assignment: Assignment) -> None:
+        """Make it the first one."""
+        self.add(assignment)
+        self._assignments.move_to_end(assignment.key, last=False)
+
     def take(self) -> Assignment | None:
         """The first one; None: there is none."""
         return self._assignments.popitem(last=False)[1] if self._assignments else None

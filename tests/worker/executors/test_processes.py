@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -101,6 +102,15 @@ def test_a_signal_that_comes_late_costs_a_child_and_no_answer(make_bench):
 
     wait_until(lambda: not is_alive(pid))
     assert bench.run("echo", 1).ended.kind == "done"
+
+
+def test_a_run_that_was_given_to_a_child_just_as_it_died_goes_to_another(make_bench):
+    bench = make_bench("process", 1)
+    for _ in range(20):
+        pid = json.loads(bench.run("describe").ended.result)["pid"]
+        os.kill(pid, signal.SIGKILL)
+
+        assert bench.run("echo", 1).ended.kind == "done"
 
 
 def test_children_are_replaced_after_so_many_tasks(make_bench):
