@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 DJANGOS = {"5.2": PYTHONS, "6.0": PYTHONS[1:], "6.1": PYTHONS[1:]}  # the versions of Python each runs on
-QUICK = ["-m", "not end_to_end and not browser"]
+QUICK = ["-m", "not end_to_end and not browser", "--maxfail=10"]
 
 
 @dataclass(frozen=True)
