@@ -91,7 +91,10 @@ class LoopThread:
             for task in tasks:
                 task.cancel()
             if tasks:
-                self.loop.run_until_complete(asyncio.wait(tasks, timeout=STOP_SECONDS))
+                _, pending = self.loop.run_until_complete(asyncio.wait(tasks, timeout=STOP_SECONDS))
+                for task in pending:
+                    # It was reported as abandoned; asyncio would say so again, into whatever run is going on then.
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         except BaseException:
             logger.warning("event loop could not be ended in order", exc_info=True)
