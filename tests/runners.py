@@ -422,3 +422,17 @@ def touch(task) -> None:
     """Make the file `started` of the task's data, for tests to wait for."""
     if task.data and "started" in task.data:
         Path(task.data["started"]).write_text(str(os.getpid()))
+
+
+@runner("chatter", executor="thread")
+def chatter(task):
+    """Logs a line every 20 ms, every tenth a warning, until it is aborted or has logged `data.lines`."""
+    lines = (task.data or {}).get("lines")
+    number = 0
+    while lines is None or number < lines:
+        number += 1
+        logger.log(logging.INFO if number % 10 else logging.WARNING, "line %d of a long story", number)
+        task.progress(number, lines)
+        task.abort_signal.wait(0.02)
+        task.abort_signal.raise_if_aborted()
+    return {"lines": number}

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ..admission.explain import Reason
 from ..conditions import LATER, from_reason
@@ -173,7 +174,11 @@ def _reason_text(task: Task, reason: Reason) -> str:
         "paused_operation": _("The operation %(operation)s is paused."),
         "paused_queue": _("The queue %(queue)s is paused."),
         "no_worker": _("No live worker runs the operation %(operation)s of the queue %(queue)s."),
-        "condition": _("%(count)s other tasks match its condition; at most %(limit)s may."),
+        "condition": ngettext(
+            "%(count)s other task matches its condition; at most %(limit)s may.",
+            "%(count)s other tasks match its condition; at most %(limit)s may.",
+            reason.count or 0,
+        ),
         "busy": _("It may start; tasks ahead of it in the queue: %(count)s."),
     }
     text = texts.get(reason.kind)

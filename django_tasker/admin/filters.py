@@ -56,7 +56,7 @@ class WorkerFilter(ValueFilter):
 class WaitsFilter(SimpleListFilter):
     """What new tasks wait for, as the last pass over the queue found it."""
 
-    title = _("waits for")
+    title = _("what they wait for")
     parameter_name = "waits"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
@@ -74,7 +74,7 @@ class WaitsFilter(SimpleListFilter):
 class TroubleFilter(SimpleListFilter):
     """Tasks that logged warnings or errors."""
 
-    title = _("log")
+    title = _("warnings and errors")
     parameter_name = "has"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, Any]]:
@@ -167,10 +167,10 @@ class TimeFilter(RangeFilter):
 
 
 class AddedFilter(TimeFilter):
-    title = _("added")
+    title = _("time added")
     field = "added_at"
 
 
 class EndedFilter(TimeFilter):
-    title = _("ended")
+    title = _("time ended")
     field = "ended_at"

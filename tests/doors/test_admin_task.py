@@ -126,7 +126,7 @@ def test_waiting_task_is_explained_with_links_to_those_in_the_way(viewer):
 
     content = page(viewer, task)
 
-    assert "1 other tasks match its condition; at most 0 may." in content
+    assert "1 other task matches its condition; at most 0 may." in content
     assert reverse(CHANGE, args=[blocker.pk]) in content
     assert "No live worker runs the operation echo" in content
 

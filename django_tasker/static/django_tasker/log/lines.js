@@ -90,11 +90,12 @@ function traceback(text, label, needle) {
   return details;
 }
 
-// context: {texts, needle, times, start, onWhole(entry)}
+// context: {texts, needle, times, start, target (number of the line that stands out), onWhole(entry)}
 export function line(entry, context) {
   const level = levelName(entry.level);
   const made = element("div", `log-line log-${level}`);
   made.dataset.seq = entry.seq;
+  if (entry.seq === context.target) made.classList.add("log-target");
   if (entry.logger === "django_tasker") made.classList.add("log-notice");
   const number = element("a", "log-number", entry.seq);
   number.href = `#L${entry.seq}`;

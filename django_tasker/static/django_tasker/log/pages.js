@@ -134,10 +134,10 @@ export class Pages {
   }
 
   // Shows an entry, or the next one that is there; resolves to its line.
-  async show(seq, block = "center") {
+  async show(seq) {
     const page = this.pageOf(seq);
     if (!page) return null;
-    page.element.scrollIntoView({ block: "nearest" });
+    this.scrollTo(page.element);
     await this.load(page);
     const lines = [...page.element.children];
     const found = lines.find((item) => Number(item.dataset.seq) >= seq) || lines.at(-1);
@@ -145,10 +145,16 @@ export class Pages {
     // Pages beside it may change their height when they load; look again once they have.
     const place = this.pages.indexOf(page);
     const beside = [this.pages[place - 1], this.pages[place + 1]].filter(Boolean);
-    found.scrollIntoView({ block });
+    this.scrollTo(found);
     await Promise.all(beside.map((other) => this.load(other)));
-    found.scrollIntoView({ block });
+    this.scrollTo(found);
     return found;
+  }
+
+  // Brings an element near the top of the box, and moves nothing but the box.
+  scrollTo(target) {
+    const distance = target.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
+    this.box.scrollTop += distance - this.box.clientHeight / 3;
   }
 
   // Makes the loaded lines anew, after the times or the search changed.

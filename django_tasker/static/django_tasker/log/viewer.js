@@ -33,6 +33,7 @@ class Viewer {
     const index = await this.loadIndex();
     const wanted = lineOfHash();
     this.setFollowing(!wanted && !index.ended);
+    if (wanted) this.root.scrollIntoView({ block: "nearest" });
     if (wanted) await this.goTo(wanted);
     else this.toEnd();
     if (this.part.search.value) this.search.run({ jump: !wanted });
@@ -195,9 +196,13 @@ class Viewer {
   async goTo(seq) {
     this.setFollowing(false);
     const line = await this.pages.show(seq);
+    if (line) this.mark(line);
+  }
+
+  mark(line) {
+    this.context.target = Number(line.dataset.seq);
     this.root.querySelector(".log-target")?.classList.remove("log-target");
-    line?.classList.add("log-target");
-    return line;
+    line.classList.add("log-target");
   }
 
   // -- filters and address -------------------------------------------------------------------------------------------
@@ -329,8 +334,7 @@ class Viewer {
     event.preventDefault();
     window.history.replaceState(null, "", number.getAttribute("href"));
     this.writeAddress();
-    this.root.querySelector(".log-target")?.classList.remove("log-target");
-    number.parentElement.classList.add("log-target");
+    this.mark(number.parentElement);
     this.setFollowing(false);
   }
 
