@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.db.models import QuerySet
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.viewsets import GenericViewSet
@@ -29,7 +30,7 @@ class TaskerViewSet(GenericViewSet[Any]):
     """Action -> the permissions it needs; to view tasks, where none is named."""
 
     parser_classes = (BoundedJSONParser,)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes: Sequence[type[BaseRenderer]] = (JSONRenderer,)
     permission_classes = (TaskPermission,)
     metadata_class = None
     queryset = Task.objects.none()
@@ -39,6 +40,10 @@ class TaskerViewSet(GenericViewSet[Any]):
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return problems.handle
+
+    def subject(self) -> UUID | None:
+        """The only task that this request is about, if so: a permission for it is enough."""
+        return self.kwargs.get("uuid")
 
     @property
     def throttle_scope(self) -> str | None:

@@ -13,6 +13,8 @@ from ..listening import level_number
 
 ALWAYS = ("format",)
 """REST framework's own."""
+MAX_WAIT = 300.0
+"""Seconds that a request for the output may wait."""
 
 
 def refuse_unknown(request: Request, known: Iterable[str]) -> None:

@@ -15,4 +15,4 @@ class TaskPermission(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         needed = view.needs.get(view.action, (access.VIEW,))
-        return access.may(request.user, *needed, uuid=view.kwargs.get("uuid"))
+        return access.may(request.user, *needed, uuid=view.subject())

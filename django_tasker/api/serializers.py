@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
+from django.db import models
 from rest_framework import serializers
 
 from ..models import Attempt, Task, TaskLog, Worker
@@ -26,7 +27,23 @@ class PriorityField(serializers.Field[float, Any, Any, Any]):
         return data
 
 
-class LogSerializer(serializers.ModelSerializer[TaskLog]):
+class AnyJSONField(serializers.JSONField):
+    """Any JSON, null included: "any or null" would be described as a choice of which null fits both."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{name: value for name, value in options.items() if name != "allow_null"})
+
+
+Model = TypeVar("Model", bound=models.Model)
+
+
+class JSONModelSerializer(serializers.ModelSerializer[Model]):
+    """Shows JSON columns as any JSON."""
+
+    serializer_field_mapping = {**serializers.ModelSerializer.serializer_field_mapping, models.JSONField: AnyJSONField}
+
+
+class LogSerializer(JSONModelSerializer[TaskLog]):
     """One log entry; `seq` numbers the entries of a task 1, 2, 3 …"""
 
     level_name = serializers.SerializerMethodField()
@@ -43,7 +60,7 @@ class LogSerializer(serializers.ModelSerializer[TaskLog]):
         return LEVELS[max((known for known in LEVELS if known <= entry.level), default=10)]
 
 
-class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+class AttemptSerializer(JSONModelSerializer[Attempt]):
     """An attempt that led back to new."""
 
     class Meta:
@@ -52,7 +69,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
         read_only_fields = fields
 
 
-class TaskSerializer(serializers.ModelSerializer[Task]):
+class TaskSerializer(JSONModelSerializer[Task]):
     """A task as it is now."""
 
     priority = PriorityField(read_only=True, help_text="The smallest runs first.")
@@ -115,7 +132,7 @@ class QueueTimeoutSerializer(serializers.Serializer[Any]):
 class TaskChangeSerializer(serializers.Serializer[Any]):
     """What may be changed of a new task."""
 
-    data = serializers.JSONField(required=False, allow_null=True)  # type: ignore[assignment]
+    data = AnyJSONField(required=False)  # type: ignore[assignment]
     priority = PriorityField(required=False, allow_null=True, help_text="The smallest runs first.")
     queue = serializers.CharField(required=False, max_length=100, allow_null=True)
     run_at = serializers.DateTimeField(required=False, allow_null=True)
@@ -217,15 +234,15 @@ class OutputSerializer(serializers.Serializer[Any]):
     """How a task has ended, or that it has not."""
 
     status = serializers.ChoiceField(choices=Status.choices, read_only=True)
-    result = serializers.JSONField(read_only=True, allow_null=True)
-    error = serializers.JSONField(read_only=True, allow_null=True)
+    result = AnyJSONField(read_only=True)
+    error = AnyJSONField(read_only=True)
     abort_reason = serializers.CharField(read_only=True, allow_null=True)
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
     kind = serializers.CharField()
     message = serializers.CharField()
-    condition = serializers.JSONField(allow_null=True)
+    condition = AnyJSONField()
     count = serializers.IntegerField(allow_null=True)
     limit = serializers.IntegerField(allow_null=True)
     tasks = serializers.ListField(child=serializers.UUIDField())
@@ -238,12 +255,12 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=Status.choices)
     place = serializers.IntegerField(allow_null=True)
     reasons = ReasonSerializer(many=True)
-    conditions = serializers.ListField(child=serializers.JSONField())
+    conditions = serializers.ListField(child=AnyJSONField())
     warnings = serializers.ListField(child=serializers.CharField())
-    held_by = serializers.JSONField(allow_null=True)
+    held_by = AnyJSONField()
 
 
-class WorkerSerializer(serializers.ModelSerializer[Worker]):
+class WorkerSerializer(JSONModelSerializer[Worker]):
     is_live = serializers.SerializerMethodField(help_text="It gave a heartbeat within the lease.")
 
     class Meta:

@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
-from . import serializers
+from . import parameters, serializers
 from .loglines import ENTRIES_OF_EACH, ENTRIES_OF_ONE, MAX_PAGE, PAGE
 from .problems import MEDIA_TYPE
 from .serializers import FIELDS
@@ -56,7 +56,7 @@ def _described(
 ) -> Decorator:
     errors = (*_ALWAYS, *also, *(_WITH_BODY if request is not None else ()))
     problem = serializers.ProblemSerializer
-    responses: dict[Any, Any] = {status: answer, **(answers or {})}
+    responses: dict[Any, Any] = {**({} if answer is None else {status: answer}), **(answers or {})}
     responses |= {(code, MEDIA_TYPE): OpenApiResponse(problem, _ERRORS[code]) for code in errors}
     decorator: Decorator = extend_schema(
         operation_id=operation_id, summary=summary, request=request, responses=responses, tags=["tasker"], **more
@@ -246,5 +246,28 @@ monitoring_schema: Decorator = _each(
 )
 
 
-def stream_schema(view: Any) -> Any:
-    return view
+stream_schema: Decorator = _each(
+    output=_described(
+        "getTaskOutput",
+        "Wait for a task's end",
+        OpenApiResponse(serializers.OutputSerializer, "It has ended; `status` says how."),
+        answers={202: OpenApiResponse(serializers.OutputSerializer, "It has not ended within the time.")},
+        also=(404, 501),
+        parameters=[
+            _query(
+                "timeout",
+                {"type": "number", "minimum": 0, "maximum": parameters.MAX_WAIT, "default": 0},
+                "Seconds to wait. More than 0 needs a server that speaks ASGI.",
+            )
+        ],
+    ),
+    events=_described(
+        "streamEvents",
+        "Stream what happens to tasks",
+        None,
+        answers={(200, "text/event-stream"): OpenApiResponse(str, "Server-sent events, named like `task.done`.")},
+        also=(501,),
+        parameters=[_query("pattern", str, "Names of events; `*` stands for any text.", default="*")],
+        description="Nothing is missed from the comment `: listening` on. Ends with `lost` or `refused` if it must.",
+    ),
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.urls import path
 
 from .monitoring import MonitoringViewSet
+from .streams import StreamViewSet
 from .views import TaskViewSet
 
 app_name = "django_tasker"
 
-tasks, monitoring = TaskViewSet.as_view, MonitoringViewSet.as_view
+tasks, streams, monitoring = TaskViewSet.as_view, StreamViewSet.as_view, MonitoringViewSet.as_view
 
 urlpatterns = [
     path("tasks/", tasks({"get": "list", "post": "create"}), name="task-list"),
@@ -28,10 +29,12 @@ urlpatterns = [
     path("tasks/<uuid:uuid>/postpone/", tasks({"post": "postpone"}), name="task-postpone"),
     path("tasks/<uuid:uuid>/retry/", tasks({"post": "retry"}), name="task-retry"),
     path("tasks/<uuid:uuid>/logs/", tasks({"get": "logs"}), name="task-logs"),
+    path("tasks/<uuid:uuid>/output/", streams({"get": "output"}), name="task-output"),
     path("tasks/<uuid:uuid>/explain/", tasks({"get": "explain"}), name="task-explain"),
     path("workers/", monitoring({"get": "workers"}), name="worker-list"),
     path("operations/", monitoring({"get": "operations"}), name="operation-list"),
     path("operations/pause/", monitoring({"post": "pause"}), name="operation-pause"),
     path("operations/resume/", monitoring({"post": "resume"}), name="operation-resume"),
     path("stats/", monitoring({"get": "stats"}), name="stats"),
+    path("events/", streams({"get": "events"}), name="events"),
 ]

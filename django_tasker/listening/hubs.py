@@ -59,6 +59,12 @@ class EventHub:
             OperationalError: the database has been away for long.
         """
         while True:
+            batch, place = await self.take(place)
+            yield batch
+
+    async def take(self, place: int) -> tuple[Sequence[EventMessage], int]:
+        """Wait for events from `place` on; they, and the place after them. It may be cancelled: nothing is lost."""
+        while True:
             news = self._news
             if self._error is not None:
                 raise self._error
@@ -66,11 +72,8 @@ class EventHub:
             if missing > len(self._buffer):
                 raise FellBehind
             if missing:
-                batch = list(self._buffer)[-missing:]
-                place = self._count
-                yield batch
-            else:
-                await news.wait()
+                return list(self._buffer)[-missing:], self._count
+            await news.wait()
 
     def start(self) -> None:
         # In a context of its own: the first viewer's may belong to a request, which ends before the others do.
