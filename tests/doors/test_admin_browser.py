@@ -223,6 +223,44 @@ def test_no_line_is_lost_while_the_server_restarts(visit, server):
     assert seqs(page) == list(range(1, 151))
 
 
+def test_without_websockets_the_viewer_asks(visit):
+    page = visit("view_task")
+    page.add_init_script("delete window.WebSocket")
+    task = write_log(3)
+    Task.objects.filter(pk=task.pk).update(status="running", ended_at=None)
+    page.goto(f"{LIST}{task.pk}/change/")
+    expect(page.locator("[data-log=state]")).to_have_text("Live (polling)")
+
+    TaskLog.objects.create(
+        task=task, seq=4, attempt=1, level=40, logger="new", message="late", created_at=task.added_at
+    )  # fmt: skip
+    expect(page.locator(".log-error .log-message")).to_have_text("late")
+    expect(page.locator("[data-log=logger] option[value=new]")).to_have_count(1)
+    Task.objects.filter(pk=task.pk).update(status="done", ended_at=task.added_at)
+
+    expect(page.locator("[data-log=state]")).to_have_text("Ended")
+    assert seqs(page) == [1, 2, 3, 4]
+
+
+def test_pages_obey_a_strict_content_security_policy(visit):
+    page = visit()
+    task = write_log(500)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
+
+    def with_policy(route):
+        response = route.fetch()
+        policy = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
+        route.fulfill(response=response, headers={**response.headers, "content-security-policy": policy})
+
+    page.route("**/admin/**", with_policy)
+    for address in (f"{LIST}{task.pk}/change/#L400", LIST, "/admin/django_tasker/", f"{LIST}{task.pk}/do/retry/"):
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+
+    assert complaints == []
+
+
 def test_prioritized_task_moves_up_in_the_list(visit):
     page = visit()
     first, second = tasker.add_task("noop"), tasker.add_task("noop")

@@ -2,6 +2,7 @@
 // `last` is the number of the last entry that is known; after an interruption the feed goes on from there.
 
 const SLOWEST = 10000;
+const MAX_SILENT = 3; // websockets that opened and closed without a word, after which none is tried any more
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 export class Feed {
@@ -12,6 +13,7 @@ export class Feed {
     this.last = last;
     this.listener = listener;
     this.failures = 0;
+    this.silent = 0;
     this.isStopped = false;
     this.hasSocket = Boolean(socket) && "WebSocket" in window;
   }
@@ -74,11 +76,13 @@ export class Feed {
         if (status === null && socket.readyState === WebSocket.OPEN) socket.send('{"type": "ack"}');
       };
       socket.onopen = () => {
-        this.failures = 0;
+        this.failures = Math.min(this.failures, this.silent);
+        this.silent += 1;
         this.wasOpen = true;
         this.listener.state("live");
       };
       socket.onmessage = ({ data }) => {
+        this.silent = 0;
         const frame = JSON.parse(data);
         if (frame.type === "log") {
           if (!batch.length) setTimeout(flush, 50);
@@ -92,9 +96,9 @@ export class Feed {
         if (this.isStopped) return resolve();
         if (status !== null) return resolve(this.end(status));
         if (code === 4401 || code === 4403 || code === 4404) return reject(Object.assign(new Error(), { isFinal: true }));
-        // Where no websocket ever opened, none is served: ask instead.
-        if (!this.wasOpen) this.hasSocket = false;
-        if (!this.wasOpen) return resolve();
+        // Where none ever opened, or a proxy cuts each off at once, no websocket is served: ask instead.
+        if (!this.wasOpen || (this.silent >= MAX_SILENT && code === 1006)) this.hasSocket = false;
+        if (!this.hasSocket) return resolve();
         reject(new Error(`closed with ${code}`));
       };
     });
