@@ -92,8 +92,8 @@ class StreamViewSet(WaitingViewSet):
     async def _lines(self, request: Request, pattern: str) -> AsyncIterator[str]:
         try:
             async with event_hub(pattern) as hub:
-                yield ": listening\n\n"
                 place, asked_at = hub.place, time.monotonic()
+                yield ": listening\n\n"
                 while True:
                     lines, place = await _next_lines(hub, place)
                     yield lines

@@ -368,10 +368,10 @@ say = closing(tell)
 
 async def test_events_that_match_are_sent_to_all_viewers(viewer):
     uuid = uuid4()
-    path = "/ws/tasker/events/?pattern=task.d*"
+    path = "/ws/tasker/events/?pattern=*.done"
     async with Socket(path, viewer) as first, Socket(path, viewer) as second:
         for socket in (first, second):
-            assert await socket.frame() == {"type": "listening", "pattern": "task.d*"}
+            assert await socket.frame() == {"type": "listening", "pattern": "*.done"}
         await say("task.run", uuid)
         await say("task.done", uuid, result={"pages": 3})
 
