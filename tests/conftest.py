@@ -35,6 +35,29 @@ def closed_notifiers():
     notify.close_all()
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """Before PostgreSQL drops the test database: waits for sessions of ended processes, and names any that stay."""
+    yield
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+
+        def others() -> list[tuple]:
+            cursor.execute(
+                "SELECT application_name, state, backend_start, query FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+            return cursor.fetchall()
+
+        try:
+            _wait_until(lambda: not others(), timeout=10)
+        except AssertionError:
+            raise AssertionError(f"these sessions were left open by tests: {others()}") from None
+
+
 @pytest.fixture
 def database_url(transactional_db, settings) -> str:
     """DATABASE_URL of the running test's own database, for processes that a test starts."""
