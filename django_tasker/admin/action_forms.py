@@ -14,9 +14,56 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..errors import InvalidTask
+from ..json_values import Utf8Encoder
 from ..models import Task
 from ..specs import check_priority
 from ..statuses import Status
+
+
+class PriorityInput(forms.CharField):
+    """A float, infinite ones too, which a number box of a browser would refuse."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "help_text",
+            gettext_lazy(
+                "A number, Infinity or -Infinity. The smallest runs first; among equals, the one added first."
+            ),
+        )
+        super().__init__(label=gettext_lazy("Priority"), max_length=40, **kwargs)
+
+    def clean(self, value: Any) -> float | None:
+        text = str(super().clean(value) or "").strip()
+        if not text:
+            return None
+        try:
+            return check_priority(float(text))
+        except (ValueError, InvalidTask):
+            raise forms.ValidationError(_("Enter a number, Infinity or -Infinity."), code="invalid") from None
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, float):
+            return str(value).replace("inf", "Infinity")
+        return value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.clean(data) != initial)
+        except forms.ValidationError:
+            return True
+
+
+class JsonInput(forms.JSONField):
+    """JSON that is shown as it is stored, legible; what can't be sent to a browser stays escaped."""
+
+    widget = forms.Textarea(attrs={"rows": 10, "cols": 80, "class": "vLargeTextField", "dir": "ltr"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(label=gettext_lazy("Data"), required=False, encoder=Utf8Encoder, **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        text = super().prepare_value(value)
+        return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
 
 
 class ActionForm(forms.Form):
@@ -56,26 +103,18 @@ class PriorityForm(ActionForm):
         initial="next",
         widget=forms.RadioSelect,
     )
-    priority = forms.CharField(
-        label=gettext_lazy("Priority"),
-        required=False,
-        max_length=40,
-        help_text=gettext_lazy(
-            "A number, Infinity or -Infinity. The smallest runs first; among equals, the one added first."
-        ),
-    )
+    priority = PriorityInput(required=False)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        try:
-            values["priority"] = self._priority(str(values.get("order")), str(values.get("priority") or ""))
-        except (ValueError, InvalidTask):
+        order = values.get("order")
+        if order == "number" and values.get("priority") is None and "priority" not in self.errors:
             self.add_error("priority", _("Enter a number, Infinity or -Infinity."))
+        if order in ("next", "last"):
+            values["priority"] = self._end_of_queue(order)
         return values
 
-    def _priority(self, order: str, text: str) -> float:
-        if order == "number":
-            return check_priority(float(text.strip()))
+    def _end_of_queue(self, order: str) -> float:
         waiting = Task.objects.filter(status=Status.NEW)
         if order == "next":
             first = waiting.aggregate(first=Min("priority"))["first"]

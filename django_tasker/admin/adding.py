@@ -11,6 +11,7 @@ from .. import specs
 from ..errors import DuplicateTask, InvalidTask
 from ..facade import tasker
 from ..models import Task
+from .action_forms import JsonInput, PriorityInput
 
 
 class OperationInput(forms.TextInput):
@@ -26,9 +27,8 @@ class OperationInput(forms.TextInput):
 class AddForm(forms.ModelForm):  # type: ignore[type-arg]
     """What `add_task` is asked for most; its refusals become errors of the fields."""
 
-    priority = forms.CharField(
-        label=_("Priority"), required=False, help_text=_("A number, Infinity or -Infinity. The smallest runs first.")
-    )
+    data = JsonInput()  # type: ignore[assignment] # forms have an attribute of that name, not a field
+    priority = PriorityInput(required=False)
     queue = forms.CharField(label=_("Queue"), required=False, help_text=_("Empty: the operation's, or default."))
     max_attempts = forms.IntegerField(label=_("Max attempts"), required=False, min_value=1)
 
@@ -54,13 +54,7 @@ class AddForm(forms.ModelForm):  # type: ignore[type-arg]
     def options(self, values: dict[str, Any]) -> dict[str, Any]:
         """The options of `add_task` that were entered."""
         names = ("priority", "queue", "run_at", "max_attempts", "run_timeout", "unique_key")
-        options = {name: values.get(name) for name in names if values.get(name) not in (None, "")}
-        if "priority" in options:
-            try:
-                options["priority"] = float(str(options["priority"]))
-            except ValueError:
-                pass  # it is refused as it stands
-        return options
+        return {name: values.get(name) for name in names if values.get(name) not in (None, "")}
 
     def _post_clean(self) -> None:
         """Model validation is left out: `add_task` knows the rules, and the instance is its."""

@@ -13,8 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.core.cache import cache
-from django.db.models import Count, Min
-from django.db.models.functions import TruncHour, TruncMinute
+from django.db.models import Count, Min, Value
 from django.utils import timezone
 
 from ..conf import options
@@ -131,17 +130,27 @@ def chart(now: datetime, *, minutes: int, step: int) -> Chart:
     last = now.astimezone(UTC).replace(second=0, microsecond=0)
     last -= timedelta(minutes=(last.hour * 60 + last.minute) % step)
     first = last - timedelta(minutes=step * (columns - 1))
-    trunc = TruncHour if step % 60 == 0 else TruncMinute
-    ended = Task.objects.filter(ended_at__gte=first).order_by().annotate(slot=trunc("ended_at", tzinfo=UTC))
     found: dict[int, dict[str, int]] = {}
-    for slot, status, count in ended.values_list("slot", "status").annotate(count=Count("id")):
-        column = int((slot - first).total_seconds() // (60 * step))
-        here = found.setdefault(min(max(column, 0), columns - 1), {})
-        here[status] = here.get(status, 0) + count
+    for status, count, column in _ended_by_column(first, timedelta(minutes=step), columns):
+        found.setdefault(column, {})[status] = count
     highest = max((sum(here.values()) for here in found.values()), default=0)
     bars = [bar for column, here in sorted(found.items()) for bar in _column(column, here, highest, first, step)]
     totals = {str(status): sum(here.get(status, 0) for here in found.values()) for status in ENDED}
     return Chart(bars, totals, columns, first, highest)
+
+
+def _ended_by_column(first: datetime, step: timedelta, columns: int) -> Any:
+    """(status, count, column) in one statement of short walks along the index; truncating times would read them all
+    through a function, which takes SQLite ten times as long."""
+    parts = [
+        Task.objects.filter(ended_at__gte=first + step * column, ended_at__lt=first + step * (column + 1))
+        .order_by()
+        .values("status")
+        .annotate(count=Count("id"), column=Value(column))
+        .values_list("status", "count", "column")
+        for column in range(columns)
+    ]
+    return parts[0].union(*parts[1:], all=True)
 
 
 def _column(column: int, here: dict[str, int], highest: int, first: datetime, step: int) -> list[Bar]:

@@ -38,6 +38,7 @@ def task_page(
             for action in ACTIONS.values()
             if action.can_hit(task) and getattr(admin, f"has_{action.permission}_permission")(request)
         ],
+        "can_change": task.status == Status.NEW and admin.has_change_permission(request, task),
         "can_pause": admin.has_pause_permission(request),
         "attempts": shown,
         "timeline": detail.timeline(task, shown),

@@ -20,7 +20,7 @@ from ..errors import DuplicateTask, InvalidQuery, InvalidTask
 from ..facade import tasker
 from ..models import Task
 from ..statuses import Status
-from . import action_views, adding, columns, filters, pages, pauses, searching
+from . import action_views, adding, columns, editing, filters, pages, pauses, searching
 from .actions import ACTIONS
 from .base import TaskModelAdmin
 from .paging import BoundedPaginator, TaskChangeList
@@ -189,6 +189,7 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
                 wrap(partial(pages.json_file, self)),
                 name="django_tasker_task_json",
             ),
+            path("<path:object_id>/edit/", wrap(partial(editing.edit, self)), name="django_tasker_task_edit"),
             path("pause/", wrap(partial(pauses.view, self)), name="django_tasker_task_pause"),
             path(
                 "<path:object_id>/do/<slug:name>/",

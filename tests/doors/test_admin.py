@@ -117,7 +117,10 @@ def test_search_takes_words_and_queries(login, search, expected):
     assert len(client.get(reverse(LIST), {"q": search}).context["cl"].result_list) == expected
 
 
-@pytest.mark.parametrize("search", ['{"stauts": "new"}', '{"status": ', '{"data.x": {"$regex": "a"}}', "{" * 5000])
+@pytest.mark.parametrize(
+    "search",
+    ['{"stauts": "new"}', '{"status": ', '{"data.x": {"$regex": "a"}}', "{" * 5000, '{"operation": "\\ud800"}'],
+)
 def test_refused_query_is_explained_and_finds_nothing(login, search):
     client = login()
     tasker.add_task("echo")
@@ -283,6 +286,7 @@ def test_viewer_sees_no_actions_and_gets_403_for_forged_posts(login):
     assert client.post(reverse("admin:django_tasker_task_pause"), {"kind": "queue", "name": "q"}).status_code == 403
     assert client.post(reverse("admin:django_tasker_task_add"), {"operation": "echo"}).status_code == 403
     assert client.post(reverse(CHANGE, args=[task.pk]), {"operation": "x"}).status_code == 403
+    assert client.post(reverse("admin:django_tasker_task_edit", args=[task.pk]), {"priority": 1}).status_code == 403
     assert client.post(reverse("admin:django_tasker_task_delete", args=[task.pk])).status_code == 403
     task.refresh_from_db()
     assert (task.status, Task.objects.count(), LogEntry.objects.count()) == ("new", 1, 0)
@@ -372,7 +376,9 @@ def test_a_task_is_added_by_hand(login):
     assert (task.data, task.priority, task.queue, task.added_by) == ({"book": 7}, float("-inf"), "default", "ada")
 
 
-@pytest.mark.parametrize("wrong", [{"priority": "nan"}, {"priority": "high"}, {"data": "{"}, {"operation": ""}])
+@pytest.mark.parametrize(
+    "wrong", [{"priority": "nan"}, {"priority": "high"}, {"data": "{"}, {"data": '"\\ud800"'}, {"operation": ""}]
+)
 def test_refused_values_become_errors_of_the_form(login, wrong):
     client = login()
     data = {"operation": "echo", "data": "{}", **wrong}
@@ -382,6 +388,33 @@ def test_refused_values_become_errors_of_the_form(login, wrong):
     assert response.status_code == 200
     assert response.context["adminform"].form.errors
     assert not Task.objects.exists()
+
+
+def test_new_task_is_changed(login):
+    client = login("view_task", "change_task")
+    task = tasker.add_task("echo", {"a": 1}, priority=3)
+    address = reverse("admin:django_tasker_task_edit", args=[task.pk])
+    values = {"data": '{"a": 2}', "priority": "-inf", "queue": "default", "max_attempts": "2", "run_timeout": ""}
+
+    assert "/edit/" in client.get(reverse(CHANGE, args=[task.pk])).content.decode()
+    assert client.get(address).status_code == 200
+    response = client.post(address, {**values, "reason": "typo"})
+
+    task.refresh_from_db()
+    assert response.url == reverse(CHANGE, args=[task.pk])
+    assert (task.data, task.priority, task.max_attempts) == ({"a": 2}, float("-inf"), 2)
+    assert LogEntry.objects.get().change_message == "Changed: data, priority, max_attempts. typo"
+
+
+def test_change_that_is_refused_is_explained(login):
+    client = login("view_task", "change_task")
+    task = tasker.add_task("echo")
+    address = reverse("admin:django_tasker_task_edit", args=[task.pk])
+    values = {"data": '"\\ud800"', "priority": "1", "queue": "default", "max_attempts": "1", "run_timeout": ""}
+
+    assert "surrogate" in client.post(address, values).content.decode()
+    end(task)
+    assert "can&#x27;t be changed" in client.post(address, {**values, "data": "1"}, follow=True).content.decode()
 
 
 def test_unique_key_that_is_taken_is_told(login):
