@@ -1,0 +1,1 @@
+"""The process that runs tasks: dispatcher, executors, heartbeat, rescue."""
