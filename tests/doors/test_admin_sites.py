@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+from gettext import GNUTranslations
 
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_tasker import tasker
 from django_tasker.models import Task
@@ -96,3 +99,55 @@ def test_everything_works_with_unfold(tmp_path):
     )
 
     assert done.returncode == 0, done.stdout
+
+
+LANGUAGES = ["de", "fr", "es"]
+
+
+def entries(language: str) -> dict[str, list[str]]:
+    """The texts of a catalog's source with their translations, one or two."""
+    text = (ROOT / f"django_tasker/locale/{language}/LC_MESSAGES/django.po").read_text(encoding="utf-8")
+    assert "#, fuzzy" not in text
+    found = {}
+    for block in text.split("\n\n")[1:]:
+        quoted = [json.loads(line[line.index('"') :]) for line in block.splitlines() if line[:1] == "m"]
+        found[quoted[0]] = quoted[2:] if "msgid_plural" in block else quoted[1:]
+    return found
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_is_translated_and_compiled(language):
+    folder = ROOT / f"django_tasker/locale/{language}/LC_MESSAGES"
+    with (folder / "django.mo").open("rb") as file:
+        compiled = GNUTranslations(file)._catalog
+
+    for text, translations in entries(language).items():
+        if any(translations):
+            assert compiled.get(text, compiled.get((text, 0))) == translations[0]
+            assert all(translations), text
+        else:
+            with translation.override(language):  # left to Django, which has it
+                assert text in translation.trans_real.catalog()._catalog, text
+
+
+@pytest.mark.sqlite_only
+def test_every_text_of_templates_and_code_is_in_the_catalogs():
+    known = entries("de").keys()
+    wanted = set()
+    for path in (ROOT / "django_tasker/templates").rglob("*.html"):
+        wanted |= set(re.findall(r"""{% translate ["'](.+?)["'] (?:as \w+ )?%}""", path.read_text()))
+    for path in (ROOT / "django_tasker/admin").rglob("*.py"):
+        wanted |= set(re.findall(r"""\b(?:_|gettext_lazy)\(\s*"([^"]+)"\s*\)""", path.read_text()))
+
+    assert wanted - known == set()
+    assert len(wanted) > 150
+
+
+@pytest.mark.parametrize(("language", "text"), [("de", "Warum sie wartet"), ("fr", "Pourquoi elle attend")])
+def test_pages_speak_the_language_of_the_reader(root, language, text):
+    task = tasker.add_task("echo")
+
+    page = root.get(reverse("admin:django_tasker_task_change", args=[task.pk]), headers={"Accept-Language": language})
+
+    assert text in page.content.decode()
