@@ -45,8 +45,9 @@ def _reader(path: str) -> Any:
     return reader(Target("data", tuple(json.loads(path))))
 
 
-def _regexp(text: str | None, pattern: str) -> bool:
-    return text is not None and _compiled(pattern).search(text) is not None
+def _regexp(text: Any, pattern: str) -> bool:
+    # SQLite may ask before it has asked for the type: text is then whatever JSON holds there.
+    return isinstance(text, str) and _compiled(pattern).search(text) is not None
 
 
 @lru_cache(maxsize=512)

@@ -7,6 +7,7 @@ spaces. Numbers are cast only behind a test of their type: in an UPDATE, strict 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -141,16 +142,13 @@ def _extract(value: Fragment, steps: tuple[Step, ...]) -> Fragment:
 
 
 def _at_key(value: Fragment, key: str) -> Fragment:
-    """The value of a key that begins with "-", which MariaDB 10.11 can't read in a path: it is found by its place."""
-    place = sql(
-        "(SELECT tasker_key.i - 1 FROM "
-        "JSON_TABLE(JSON_KEYS({}), '$[*]' COLUMNS (i FOR ORDINALITY, k LONGTEXT PATH '$')) AS tasker_key "
-        "WHERE {} = {})",
-        value,
-        _bytes(Fragment("tasker_key.k")),
-        _bytes(key),
-    )
-    return sql("JSON_EXTRACT(JSON_EXTRACT({}, '$.*'), CONCAT('$[', {}, ']'))", value, place)
+    """The value of a key that begins with "-", which MariaDB 10.11 can't read in a path: it is found by its place.
+
+    Searching the list of keys gives a path like "$[2]", which leads to the value in the list of all values.
+    """
+    pattern = re.sub(r"([\\%_])", r"\\\1", key)
+    place = sql("JSON_UNQUOTE(JSON_SEARCH(JSON_KEYS({}), 'one', {}))", value, pattern)
+    return sql("JSON_EXTRACT(JSON_EXTRACT({}, '$.*'), {})", value, place)
 
 
 def _path_texts(steps: tuple[Step, ...]) -> list[str]:
