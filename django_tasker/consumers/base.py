@@ -35,6 +35,10 @@ MAX_REASON = 120
 logger = logging.getLogger(__name__)
 
 
+class Gone(Exception):
+    """The client has left, and the server says so before it tells."""
+
+
 class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Sends the frames that `frames()` makes, until they end, the client leaves or may view them no more.
 
@@ -45,7 +49,7 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     parameters: tuple[str, ...] = ()
     """Those that the query string may have."""
     _work: asyncio.Task[None] | None = None
-    _refusal: Refused | None = None
+    _ending: asyncio.Task[None] | None = None
     _flow: Flow
 
     def frames(self) -> AsyncGenerator[str, None]:
@@ -70,31 +74,40 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._work = asyncio.create_task(self._run())
 
     async def disconnect(self, code: int) -> None:
-        if self._work is not None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        # More than once: a call of the database that is under way may swallow the first.
+        while self._work is not None and not self._work.done():
             self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+            await asyncio.wait((self._work,), timeout=1)
 
     def refuse(self, refused: Refused) -> None:
         """End the connection, from the outside of its work."""
-        if self._work is not None and not self._work.done() and self._refusal is None:
-            self._refusal = refused
-            self._work.cancel()
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(refused))
 
-    async def _run(self) -> None:
-        code, reason = await self._outcome()
+    async def _end(self, refused: Refused) -> None:
+        await self._stop()
+        await self._close(refused.code, refused.reason)
+
+    async def _close(self, code: int, reason: str) -> None:
         log = logger.debug if code == codes.ENDED else logger.info
         log("Websocket closed code=%s path=%s reason=%s", code, self.scope.get("path"), reason)
         with suppress(Exception):  # the client may have gone
             await self.close(code, reason.encode()[:MAX_REASON].decode(errors="ignore"))
 
-    async def _outcome(self) -> tuple[int, str]:
-        """Serve until the end; the close code and its reason."""
+    async def _run(self) -> None:
+        outcome = await self._outcome()
+        if outcome is not None and self._ending is None:
+            await self._close(*outcome)
+
+    async def _outcome(self) -> tuple[int, str] | None:
+        """Serve until the end; the close code and its reason, or None when the client has gone."""
         try:
             await self._serve()
-        except asyncio.CancelledError:
-            if self._refusal is None:
-                raise
-            return self._refusal.code, self._refusal.reason
+        except Gone:
+            return None
         except Refused as refused:
             return refused.code, refused.reason
         except (InvalidQuery, UnknownEvent) as error:
@@ -130,6 +143,8 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await self.send(text_data=frame)
         except TimeoutError:
             raise Refused(codes.TOO_SLOW, "the client does not read") from None
+        except OSError:  # as ASGI has it
+            raise Gone from None
 
     # -- who and what -----------------------------------------------------------------------------------------------
 
@@ -170,7 +185,8 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if kind == "ack":
             self._flow.acknowledge()
         else:
-            await self.send(text_data='{"type": "pong"}')
+            with suppress(OSError):  # the client may have gone
+                await self.send(text_data='{"type": "pong"}')
 
     def _kind_of(self, text: str | None) -> str:
         if text is None:
