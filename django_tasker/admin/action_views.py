@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
+from django.contrib.admin import action as django_action
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -34,16 +35,27 @@ def check_permission(admin: TaskAdmin, request: HttpRequest, action: Action) -> 
 
 def refuse_forged(admin: TaskAdmin, request: HttpRequest) -> None:
     """A POST that asks for an action which the user may not do is answered with 403, not with an empty menu."""
-    for name in request.POST.getlist("action"):
-        if name in ACTIONS:
-            check_permission(admin, request, ACTIONS[name])
+    names = request.POST.getlist("action")
+    for action in ACTIONS.values():
+        if action.menu_name in names:
+            check_permission(admin, request, action)
+
+
+def menu_function(action: Action) -> Any:
+    """An action for the `actions` of a model admin; Django offers it to those who have its permission."""
+
+    def run(model_admin: TaskAdmin, request: HttpRequest, queryset: QuerySet[Task]) -> HttpResponse:
+        return in_bulk(model_admin, request, action, queryset)
+
+    run.__name__ = action.menu_name
+    return django_action(permissions=[action.permission], description=action.label)(run)
 
 
 def in_bulk(admin: TaskAdmin, request: HttpRequest, action: Action, tasks: QuerySet[Task]) -> HttpResponse:
     """An action of the list's menu, for the chosen tasks or all that match."""
     across = request.POST.get("select_across") == "1"
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
-    hidden = [("action", action.name), ("select_across", "1" if across else "0")]
+    hidden = [("action", action.menu_name), ("select_across", "1" if across else "0")]
     hidden += [(ACTION_CHECKBOX_NAME, pk) for pk in (selected[:1] if across else selected)]
     return _confirm(admin, request, action, tasks, hidden=hidden, back=request.get_full_path())
 

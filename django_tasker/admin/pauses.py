@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin import action as django_action
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -39,7 +40,8 @@ class PauseForm(ActionForm):
     field_order = ("way",)
 
 
-def in_bulk(admin: TaskAdmin, request: HttpRequest, tasks: QuerySet[Task]) -> HttpResponse:
+@django_action(permissions=["pause"], description=gettext_lazy("Pause or resume operations"))
+def pause(admin: TaskAdmin, request: HttpRequest, tasks: QuerySet[Task]) -> HttpResponse:
     """The operations of the chosen tasks, from the list's menu."""
     names = list(tasks.order_by("operation").values_list("operation", flat=True).distinct()[:MAX_NAMES])
     hidden = [("action", "pause"), ("select_across", request.POST.get("select_across", "0"))]

@@ -43,6 +43,7 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
     search_help_text = gettext_lazy(
         'Words of names, data or errors; a uuid; or a JSON query like {"status": "failed", "data.book": 7}'
     )
+    actions = (*(action_views.menu_function(action) for action in ACTIONS.values()), pauses.pause)
     list_per_page = 50
     list_max_show_all = 500
     show_full_result_count = False
@@ -96,19 +97,6 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
         except InvalidQuery as error:
             self.message_user(request, str(error), messages.ERROR)
             return queryset.none(), False
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """The actions that the user may do; Django's own deletion, which knows no running tasks, is left out."""
-        actions: dict[str, Any] = dict(super().get_actions(request))
-        actions.pop("delete_selected", None)
-        if IS_POPUP_VAR in request.GET:
-            return actions
-        for action in ACTIONS.values():
-            if getattr(self, f"has_{action.permission}_permission")(request):
-                actions[action.name] = (partial(_in_bulk, action=action), action.name, action.label)
-        if self.has_pause_permission(request):
-            actions["pause"] = (pauses.in_bulk, "pause", _("Pause or resume operations"))
-        return actions
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.method == "POST":
@@ -205,7 +193,3 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
 
     def site_url(self, name: str, *args: Any, **kwargs: Any) -> str:
         return reverse(f"admin:{name}", args=args, kwargs=kwargs, current_app=self.admin_site.name)
-
-
-def _in_bulk(admin: TaskAdmin, request: HttpRequest, queryset: QuerySet[Task], *, action: Any) -> HttpResponse:
-    return action_views.in_bulk(admin, request, action, queryset)

@@ -46,7 +46,8 @@ def end(task: Task, status: str = "done", **values: object) -> Task:
 
 def act(client, name: str, tasks: list[Task], *, across: bool = False, query: str = "", **values: object):
     """Choose an action in the list's menu and confirm it."""
-    data = {"action": name, "_selected_action": [task.pk for task in tasks], "select_across": int(across)}
+    menu_name = "delete_selected" if name == "delete" else name
+    data = {"action": menu_name, "_selected_action": [task.pk for task in tasks], "select_across": int(across)}
     return client.post(reverse(LIST) + query, {**data, "tasker_confirm": "1", **values}, follow=True)
 
 
@@ -299,7 +300,7 @@ def test_viewer_sees_no_actions_and_gets_403_for_forged_posts(login):
         ("prioritize_task", {"prioritize", "postpone"}),
         ("retry_task", {"retry"}),
         ("add_task", {"duplicate"}),
-        ("delete_task", {"delete"}),
+        ("delete_task", {"delete_selected"}),
         ("pause_task", {"pause"}),
     ],
 )

@@ -305,5 +305,6 @@ def test_viewer_sees_no_buttons_and_forged_posts_are_refused(visit):
     }"""
     for name in ("abort", "prioritize", "delete"):
         assert page.evaluate(forge, [f"{LIST}{task.pk}/do/{name}/", {"tasker_confirm": "1"}]) == 403
+    for name in ("abort", "prioritize", "delete_selected"):
         assert page.evaluate(forge, [LIST, {"action": name, "_selected_action": task.pk}]) == 403
     assert Task.objects.get().status == "new"
