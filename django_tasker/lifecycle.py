@@ -196,7 +196,7 @@ def done(rows: Sequence[DoneRow], *, worker_id: int, now: datetime, using: str) 
     )
     emit(
         lambda: _done_happenings(row for row in rows if row.held.id in hit),
-        topics=["queue", *(f"task:{row.held.uuid}" for row in rows if row.held.id in hit)],
+        topics=["ended", *(f"task:{row.held.uuid}" for row in rows if row.held.id in hit)],
         using=using,
         names=("task.done", "task.ended"),
     )
@@ -295,7 +295,7 @@ def _emit_ended(uuid: UUID, status: Status, changes: dict[str, Any], using: str)
     what = {key: changes.get(column)}
     emit(
         [_say(f"task.{status.value}", uuid, **what), _say("task.ended", uuid, status=status.value, **what)],
-        topics=["queue", f"task:{uuid}"],
+        topics=["ended", f"task:{uuid}"],
         using=using,
     )
 

@@ -42,7 +42,8 @@ class Health:
 class Notifier:
     """Wake-ups of one database, in one process. Thread safe.
 
-    Topics are plain strings: `queue` (something may be startable), `control` (a worker must look at a running
+    Topics are plain strings: `queue` (something may be startable), `ended` (a task has, and others may be
+    startable where there are conditions), `control` (a worker must look at a running
     task), `events` (Event rows were written), `task:<uuid>` (its logs, or its end). A subscription to `task:*`
     hears every topic that begins so, one to `*` hears all.
     """

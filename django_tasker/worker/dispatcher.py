@@ -22,6 +22,7 @@ from ..databases import database
 from ..events import Happening, emit
 from ..models import Task
 from ..notify import notifier
+from ..notify.subscription import FIRST_PACE, PACE_GROWTH
 from ..statuses import Outcome, Status
 from .executors.base import Executor
 from .held import HeldTask, Key, hold
@@ -66,6 +67,8 @@ class Dispatcher:
         self._was_busy = False
         self._next_control = 0.0
         self._next_look = 0.0
+        self._pace = FIRST_PACE
+        self._withdrawn: list[Key] = []
         self._failures = 0
         self._is_claiming = True
         self._stopping_at: float | None = None
@@ -110,6 +113,7 @@ class Dispatcher:
         hub = notifier(self._using)
         with (
             hub.subscribe("queue", callback=self._wake_queue),
+            hub.subscribe("ended", callback=self._wake_ended),
             hub.subscribe("control", callback=self._wake_control),
         ):
             while not self._is_over():
@@ -126,6 +130,11 @@ class Dispatcher:
     def _wake_queue(self) -> None:
         self._queue_woken = True
         self._signal.set()
+
+    def _wake_ended(self) -> None:
+        """Some task has ended: that lets others start only where there are conditions."""
+        if self._admission.needs_gate:
+            self._wake_queue()
 
     def _wake_control(self) -> None:
         self._control_woken = True
@@ -227,7 +236,8 @@ class Dispatcher:
                 self._abort(task, reason)
         if self._control_woken or now >= self._next_control:
             self._control_woken = False
-            self._next_control = now + CONTROL_SECONDS
+            is_live = notifier(self._using).is_live
+            self._next_control = now + (CONTROL_SECONDS if is_live else min(0.5, self._options.poll_interval))
             self._look_for_aborts()
 
     def _look_for_aborts(self) -> None:
@@ -249,10 +259,12 @@ class Dispatcher:
     def _wind_down(self) -> None:
         """After stop(): give back what has not begun; after the grace time, end the rest."""
         for executor in self._executors.values():
-            for assignment in executor.withdraw():
-                task = self._held.get(assignment.key)
-                if task is not None:
-                    self._give_back(task)
+            self._withdrawn += [assignment.key for assignment in executor.withdraw()]
+        while self._withdrawn:  # kept until it is written: the database may be away just now
+            task = self._held.get(self._withdrawn[-1])
+            if task is not None:
+                self._give_back(task)
+            self._withdrawn.pop()
         if self._force_at is not None and not self._forced and time.monotonic() >= self._force_at:
             self._forced = True
             for task in self._held.values():
@@ -318,7 +330,11 @@ class Dispatcher:
         full = len(result.claimed) == min(limit, sum(free.values()))
         self._exhausted = not result.unfinished and not full
         self._queue_woken = self._queue_woken or result.unfinished or full
-        self._next_look = time.monotonic() + self._seconds_to_next_due()
+        self._pace = FIRST_PACE if result.claimed else min(self._pace * PACE_GROWTH, self._options.poll_interval)
+        pause = self._seconds_to_next_due()
+        if not notifier(self._using).is_live:  # no wake-up comes: look by the clock, often while there is work
+            pause = min(pause, self._pace)
+        self._next_look = time.monotonic() + pause
         self._tell_state(bool(result.claimed))
 
     def _begin(self, row: Any, now: datetime) -> None:
