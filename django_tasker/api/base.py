@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -17,6 +19,12 @@ from ..models import Task
 from . import problems
 from .bodies import BoundedJSONParser
 from .permissions import TaskPermission
+
+
+class ByHeaderOnly(DefaultContentNegotiation):
+    """`Accept` chooses; `format` is a parameter that nobody reads, and is refused as such."""
+
+    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
 
 class TaskerViewSet(GenericViewSet[Any]):
@@ -32,6 +40,7 @@ class TaskerViewSet(GenericViewSet[Any]):
     parser_classes = (BoundedJSONParser,)
     renderer_classes: Sequence[type[BaseRenderer]] = (JSONRenderer,)
     permission_classes = (TaskPermission,)
+    content_negotiation_class = ByHeaderOnly
     metadata_class = None
     queryset = Task.objects.none()
 

@@ -11,19 +11,17 @@ from rest_framework.request import Request
 from ..errors import InvalidQuery
 from ..listening import level_number
 
-ALWAYS = ("format",)
-"""REST framework's own."""
 MAX_WAIT = 300.0
 """Seconds that a request for the output may wait."""
 
 
 def refuse_unknown(request: Request, known: Iterable[str]) -> None:
     """A misspelt filter that is ignored would answer with tasks that nobody asked for."""
-    names = [*known, *ALWAYS]
+    names = list(known)
     for name in request.query_params:
         if name not in names:
             near = difflib.get_close_matches(name[:100], names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}."
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(names))}."
             raise InvalidQuery(f"Unknown parameter {name[:100]!r}{hint}", path=name[:100])
 
 

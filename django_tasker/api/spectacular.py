@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from . import parameters, serializers
@@ -41,6 +41,18 @@ class PriorityExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-unt
 
     def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         return {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["Infinity", "-Infinity"]}]}
+
+
+class SparseExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A task of which `fields=` may leave out anything."""
+
+    target_class = "django_tasker.api.serializers.TaskSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        schema.pop("required", None)
+        return schema
 
 
 def _described(

@@ -39,7 +39,7 @@ class EventStreamRenderer(JSONRenderer):
     """Lets `Accept: text/event-stream` pass; what is rendered at all is a problem document."""
 
     media_type = "text/event-stream"
-    format = "event-stream"
+    format = "json"
 
 
 @stream_schema
