@@ -102,6 +102,11 @@ class RangeFilter(ListFilter):
                 self.used_parameters[name] = given[-1] if isinstance(given, list) else given
 
     @property
+    def parameter_name(self) -> str:
+        """One name for both boxes; unfold asks every filter for one."""
+        return self.field
+
+    @property
     def names(self) -> tuple[str, str]:
         return f"{self.field}_from", f"{self.field}_to"
 
