@@ -122,7 +122,7 @@ class Admission:
         self.lanes: dict[int, list[Condition]] = {}
         self.conditions: dict[int, Condition] = {}
         self.reasons: dict[int, Any] = {}
-        self._needs_gate = bool(self.global_conditions)
+        self.needs_gate = bool(self.global_conditions)
         self._asserted: set[str] = set()
 
     def run_pass(self, free: Mapping[str, int], limit: int) -> PassResult:
@@ -131,9 +131,9 @@ class Admission:
         Unless `unfinished`, nothing else that the claimant could run may start now.
         """
         self.answers.refresh(self._asserted)
-        if not self._needs_gate:
+        if not self.needs_gate:
             result = in_transaction(self.using, lambda: self._shared_pass(free, limit))
-            if not self._needs_gate:
+            if not self.needs_gate:
                 return result
             if result.claimed:
                 result.unfinished = True
@@ -147,7 +147,7 @@ class Admission:
         database(self.using).close_gate(connections[self.using], shared=True)
         state = self._state()
         if state.has_streams or state.has_pauses:
-            self._needs_gate = True
+            self.needs_gate = True
             return PassResult()
         if state.has_due and not streams.bring_due_to_front(self.using, state.now):
             return PassResult(now=state.now, unfinished=True)
@@ -157,7 +157,7 @@ class Admission:
         for row in page:
             kind = self.claimant.kind(row.operation, row.queue)
             if row.lane or kind is None or not left.get(kind):
-                self._needs_gate = True  # what is behind it must be merged with what is moved away
+                self.needs_gate = True  # what is behind it must be merged with what is moved away
                 break
             left[kind] -= 1
             chosen.append(row)
@@ -182,7 +182,7 @@ class Admission:
         moved = walk.move_crowds()
         result.unfinished = walk.ran_out or (walk.met_unasked and not result.claimed)
         # Back to the cheap pass when nothing that needs the gate was met.
-        self._needs_gate = bool(
+        self.needs_gate = bool(
             walk.met_conditions
             or walk.refused
             or moved
