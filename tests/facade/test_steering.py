@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
@@ -270,6 +272,7 @@ async def test_the_async_twins_do_the_same() -> None:
     assert (await tasker.aexplain_task(task)).place == 0
     assert await tasker.aabort_tasks({}) == 1
     assert await tasker.adelete_tasks({}) == 1
+    await sync_to_async(connections.close_all)()  # of the thread that ran all this
 
 
 def test_every_method_that_touches_the_database_has_a_twin() -> None:
