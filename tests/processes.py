@@ -24,7 +24,7 @@ def url_of(entry: dict[str, Any]) -> str:
 
 
 def manage(database_url: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """Start `manage.py …` with the tests' settings; its output is text on pipes."""
+    """Start `manage.py …` with the tests' settings; its output is text on pipes unless `options` say otherwise."""
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -36,8 +36,5 @@ def manage(database_url: str, *arguments: str, **options: Any) -> subprocess.Pop
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
     )

@@ -436,3 +436,88 @@ def chatter(task):
         task.abort_signal.wait(0.02)
         task.abort_signal.raise_if_aborted()
     return {"lines": number}
+
+
+# -- for whole workers ------------------------------------------------------------------------------------------------
+
+
+@runner("succeed-at-attempt")
+def succeed_at_attempt(task):
+    """Logs twice an attempt; fails until attempt `at`, in the way that `by` names."""
+    task.logger.info("begin %s", task.attempt)
+    task.logger.info("end %s", task.attempt)
+    if task.attempt < task.data["at"]:
+        if task.data.get("by") == "retry":
+            raise Retry(f"again after {task.attempt}", delay=0.05)
+        raise ValueError(f"attempt {task.attempt}")
+    return task.attempt
+
+
+@runner("postpone-once")
+def postpone_once(task):
+    """Postpones itself until the file `seen` is there, which it makes."""
+    seen = Path(task.data["seen"])
+    if not seen.exists():
+        seen.touch()
+        raise Postpone("not yet", delay=0.1)
+    return task.attempt
+
+
+@runner("die-once")
+def die_once(task):
+    """Kills its process the first time."""
+    task.logger.info("life %s", "two" if Path(task.data["seen"]).exists() else "one")
+    if not Path(task.data["seen"]).exists():
+        Path(task.data["seen"]).touch()
+        os._exit(7)
+    return task.attempt
+
+
+@runner("async-log-and-wait")
+async def async_log_and_wait(task):
+    touch(task)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        task.logger.info("cancelled")
+        raise
+
+
+@runner("thread-loop", executor="thread")
+def thread_loop(task):
+    touch(task)
+    try:
+        while True:
+            time.sleep(0.001)
+    except BaseException as error:
+        task.logger.info("interrupted by %s", type(error).__name__)
+        raise
+
+
+@runner("leave-trail")
+def leave_trail(task):
+    """Writes its start, signs of life and its end to the file `trail`, and logs `logs` entries meanwhile."""
+    trail = Trail(task)
+    trail.write("start")
+    until = time.monotonic() + task.data["seconds"]
+    for number in range(task.data.get("logs", 0)):
+        task.logger.info("entry %s of attempt %s", number + 1, task.attempt)
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(0.01, left))
+        trail.write("alive")
+    trail.write("end")
+    trail.close()
+
+
+class Trail:
+    """Lines that many processes append to one file: what, uuid, attempt, process id, monotonic nanoseconds."""
+
+    def __init__(self, task) -> None:
+        self._file = os.open(task.data["trail"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._run = f"{task.uuid} {task.attempt} {os.getpid()}"
+
+    def write(self, what: str) -> None:
+        os.write(self._file, f"{what} {self._run} {time.monotonic_ns()}\n".encode())
+
+    def close(self) -> None:
+        os.close(self._file)
