@@ -70,6 +70,10 @@ readme: $(STAMP) ## Write the README's settings table anew
 bench: $(STAMP) ## Measure throughput and pick-up times
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
+.PHONY: bench-admission
+bench-admission: $(STAMP) ## Measure how fast tasks are chosen and claimed from short and long queues
+	$(BIN)/python benchmarks/admission.py $(ARGS)
+
 .PHONY: soak
 soak: $(STAMP) ## Run workers for long while killing them, and check that nothing is lost
 	$(BIN)/python benchmarks/soak.py $(ARGS)
