@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -62,6 +63,8 @@ class JsonInput(forms.JSONField):
         super().__init__(label=gettext_lazy("Data"), required=False, encoder=Utf8Encoder, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, dict | list):
+            return json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode()
         text = super().prepare_value(value)
         return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
 

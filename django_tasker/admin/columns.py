@@ -76,7 +76,7 @@ def progress_bar(task: Task, *, is_short: bool = False) -> SafeString:
     else:
         bar = SafeString("")
     shown = numbers if is_short else text
-    return format_html('<span class="tasker-progress" title="{}">{}<span>{}</span></span>', text, bar, shown)
+    return format_html('<span class="tasker-progress" title="{}">{}<bdi>{}</bdi></span>', text, bar, shown)
 
 
 class TaskColumns:

@@ -63,7 +63,7 @@ class TaskChangeList(ChangeList):
     @property
     def is_narrowed(self) -> bool:
         """Is anything chosen besides the status tab, so that counts of whole statuses would mislead?"""
-        others = [name for name in self.filter_params if name != "status__exact"]
+        others = [name for name in self.get_filters_params() if name != "status__exact"]
         return bool(others or self.query)
 
     def tabs(self) -> list[dict[str, Any]]:

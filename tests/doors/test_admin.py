@@ -68,6 +68,17 @@ def test_list_shows_tasks_with_tabs_and_counts(login):
     assert ' <span class="tasker-count">1</span>' in page
 
 
+def test_counts_stay_when_the_list_is_sorted_and_go_when_it_is_filtered(login):
+    client = login()
+    tasker.add_task("echo")
+
+    def counts(**query: str) -> list:
+        return [tab["count"] for tab in client.get(reverse(LIST), query).context["cl"].tabs()]
+
+    assert counts(o="-8", p="1") == counts(status__exact="new") == counts() == [1, 1, 0, 0, 0, 0]
+    assert counts(operation="echo") == counts(q="echo") == [None] * 6
+
+
 def test_no_page_has_inline_scripts_or_styles(login):
     client = login()
     task = tasker.add_task("echo")
