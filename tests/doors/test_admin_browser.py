@@ -278,8 +278,9 @@ def test_prioritized_task_moves_up_in_the_list(visit):
 
 def test_list_refreshes_itself_but_not_while_a_row_is_chosen(visit):
     page = visit()
-    task = tasker.add_task("noop")
     page.goto(LIST)
+    task = tasker.add_task("noop")
+    expect(page.locator("#result_list tbody")).to_contain_text("noop")  # it was empty
     page.check(f".action-select[value='{task.pk}']")
     expect(page.locator("[data-tasker-state]")).to_have_text("paused")
     tasker.abort_task(task)
@@ -290,6 +291,9 @@ def test_list_refreshes_itself_but_not_while_a_row_is_chosen(visit):
     expect(page.locator("#result_list tbody")).to_contain_text("echo")
     expect(page.locator("#result_list [data-status=aborted]")).to_be_visible()
     expect(page.locator(".tasker-tabs [data-status=new] .tasker-count")).to_have_text("1")
+    page.check("#action-toggle")
+    expect(page.locator(".action-select:checked")).to_have_count(2)
+    expect(page.locator(".action-counter").first).to_contain_text("2 of")
 
 
 def test_viewer_sees_no_buttons_and_forged_posts_are_refused(visit):

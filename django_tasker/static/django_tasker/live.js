@@ -19,17 +19,44 @@ function remember(elements) {
   elements.forEach((element, index) => shown.set(key(element, index), element.innerHTML));
 }
 
+// The admin's own script holds on to the boxes that were there when the page was loaded, for "select all" and its
+// count. So those are kept and get the new rows' values; they are all unchecked, or nothing would be swapped.
+function swapRows(current, fresh) {
+  const kept = [...current.querySelectorAll("input.action-select")];
+  const boxes = [...fresh.querySelectorAll("input.action-select")];
+  boxes.slice(0, kept.length).forEach((box, index) => {
+    kept[index].value = box.value;
+    kept[index].setAttribute("aria-label", box.getAttribute("aria-label") || "");
+    box.replaceWith(kept[index]);
+  });
+  current.replaceChildren(...fresh.childNodes);
+  if (boxes.length !== kept.length) window.Actions?.(document.querySelectorAll("tr input.action-select"));
+}
+
 function swap(current, fresh) {
+  if (current.querySelector("input.action-select")) {
+    swapRows(current, fresh);
+    return;
+  }
   const open = new Set([...current.querySelectorAll("details[data-key][open]")].map((d) => d.dataset.key));
   const closed = new Set([...current.querySelectorAll("details[data-key]:not([open])")].map((d) => d.dataset.key));
-  current.innerHTML = fresh.innerHTML; // escaped by the server, as the page itself
+  current.replaceChildren(...fresh.childNodes);
   for (const details of current.querySelectorAll("details[data-key]")) {
     if (open.has(details.dataset.key)) details.open = true;
     if (closed.has(details.dataset.key)) details.open = false;
   }
 }
 
+// A list that was empty, or is now, has no table to swap.
+function hasList(root) {
+  return Boolean(root.querySelector("#result_list"));
+}
+
 function update(fresh) {
+  if (hasList(document) !== hasList(fresh)) {
+    window.location.reload();
+    return;
+  }
   const current = parts(document);
   const news = new Map(parts(fresh).map((element, index) => [key(element, index), element]));
   current.forEach((element, index) => {
