@@ -16,7 +16,9 @@ from typing import Any
 
 from . import query
 from .errors import InvalidQuery, InvalidTask
+from .json_values import stand_in
 from .query import Node
+from .query.nodes import is_index
 
 SCOPES = ("running", "queued_before", "active")
 REFERABLE = ("data", "operation", "queue", "uuid", "unique_key")
@@ -54,6 +56,19 @@ class Condition:
     @cached_property
     def node(self) -> Node:
         return query.parse(self.query)
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The task's columns that the query looks at."""
+        return query.fields_of(self.node)
+
+    @cached_property
+    def equal(self) -> tuple[tuple[str, ...], tuple[Any, ...]] | None:
+        """The paths and the stand-ins of the values, for a query that only asks for equality; else None."""
+        pairs = query.equalities(self.node)
+        if pairs is None:
+            return None
+        return tuple(path for path, _ in pairs), tuple(stand_in(value) for _, value in pairs)
 
     @cached_property
     def predicate(self) -> Callable[[Any], bool]:
@@ -114,9 +129,9 @@ def _check_one(item: Any, path: str, *, also: Sequence[str] = ()) -> dict[str, A
 def _check_query(value: Any, path: str) -> None:
     """Refuse a query that could be read with no value at all in place of its `$ref`s."""
     error: InvalidQuery | None = None
-    for stand_in in (None, 0, "x"):  # what a $ref will hold is not known yet: null, a number or a text
+    for trial in (None, 0, "x"):  # what a $ref will hold is not known yet: null, a number or a text
         try:
-            query.parse(_replace(value, partial(_check_ref, stand_in), path), path=path)
+            query.parse(_replace(value, partial(_check_ref, trial), path), path=path)
             return
         except InvalidQuery as refused:
             error = error or refused
@@ -124,12 +139,12 @@ def _check_query(value: Any, path: str) -> None:
     raise InvalidTask(str(error), path=error.path) from error
 
 
-def _check_ref(stand_in: Any, name: Any, path: str) -> Any:
+def _check_ref(trial: Any, name: Any, path: str) -> Any:
     if not isinstance(name, str) or name.split(".", 1)[0] not in REFERABLE:
         raise InvalidTask(
             f"$ref at {path} names {name!r}; it may name {', '.join(REFERABLE)} or a path into data.", path=path
         )
-    return stand_in
+    return trial
 
 
 def _replace(value: Any, resolve: Callable[[Any, str], Any], path: str) -> Any:
@@ -168,7 +183,7 @@ def look_up(task: Any, name: str) -> Any:
     for part in rest:
         if isinstance(value, Mapping):
             value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        elif isinstance(value, list) and is_index(part) and int(part) < len(value):
             value = value[int(part)]
         else:
             return None
@@ -188,7 +203,14 @@ class GlobalCondition:
     item: dict[str, Any]
 
     def resolve(self, task: Any) -> Condition:
-        return _resolve_one(self.item, task)
+        """The condition for a task; one that the task's own values make unreadable refuses, and says why."""
+        condition = _resolve_one(self.item, task)
+        try:
+            if condition.assertion is None:
+                condition.node  # noqa: B018 - parses the query
+        except InvalidQuery as error:
+            return Condition("assert", assertion=f"a global condition can't be read for this task: {error}")
+        return condition
 
 
 def check_global(value: Any) -> list[GlobalCondition]:

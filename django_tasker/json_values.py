@@ -21,26 +21,27 @@ class Utf8Encoder(json.JSONEncoder):
 MAX_INTEGER = 2**63 - 1
 
 
-def dumps(value: Any, *, path: str = "$", max_bytes: int | None = None) -> str:
+def dumps(value: Any, *, path: str = "$", max_bytes: int | None = None, max_depth: int = MAX_DEPTH) -> str:
     """Return `value` as compact JSON text that every supported database stores and gives back unchanged.
 
     Args:
         path: what to call the value in messages, like `data`.
         max_bytes: largest size of the text in UTF-8; None: any.
+        max_depth: levels of lists and objects within each other.
 
     Raises:
         InvalidTask: `value` holds NaN, an infinity, NUL, a lone surrogate, an integer beyond 64 bits, a key
             that is no string, something JSON has no word for, or is too deep or too large. `path` of the error
             is the place, like `data.items[3].name`.
     """
-    _check(value, path, 0)
+    _check(value, path, max_depth)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if max_bytes is not None and len(text) * 4 > max_bytes and (size := len(text.encode())) > max_bytes:
         raise InvalidTask(f"{path} takes {size:,} bytes as JSON; at most {max_bytes:,} are allowed.", path=path)
     return text
 
 
-def _check(value: Any, path: str, depth: int) -> None:
+def _check(value: Any, path: str, levels: int) -> None:
     if value is None or value is True or value is False:
         return
     kind = type(value)
@@ -52,30 +53,30 @@ def _check(value: Any, path: str, depth: int) -> None:
     elif kind is float:
         if not math.isfinite(value):
             raise InvalidTask(f"{path} is {value!r}, which JSON has no word for.", path=path)
-    elif depth >= MAX_DEPTH:
-        raise InvalidTask(f"{path} is nested more than {MAX_DEPTH} levels deep.", path=path)
+    elif levels <= 0:
+        raise InvalidTask(f"{path} is nested too many levels deep.", path=path)
     elif kind is dict:
         for key, item in value.items():
             if type(key) is not str:
                 raise InvalidTask(f"{path} has the key {key!r}; keys must be strings.", path=path)
             check_text(key, f"a key of {path}")
-            _check(item, f"{path}.{key}", depth + 1)
+            _check(item, f"{path}.{key}", levels - 1)
     elif kind is list or kind is tuple:
         for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]", depth + 1)
+            _check(item, f"{path}[{index}]", levels - 1)
     else:
-        _check_odd(value, path, depth)
+        _check_odd(value, path, levels)
 
 
-def _check_odd(value: Any, path: str, depth: int) -> None:
+def _check_odd(value: Any, path: str, levels: int) -> None:
     """Subclasses of JSON's types (an IntEnum, an OrderedDict) pass as what they are; the rest is refused."""
     for base in (str, int, float):
         if isinstance(value, base):
-            return _check(base(value), path, depth)
+            return _check(base(value), path, levels)
     if isinstance(value, dict):
-        return _check(dict(value), path, depth)
+        return _check(dict(value), path, levels)
     if isinstance(value, list | tuple):
-        return _check(list(value), path, depth)
+        return _check(list(value), path, levels)
     raise InvalidTask(f"{path} is a {type(value).__name__}, which JSON has no word for.", path=path)
 
 

@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from cronsim import CronSim, CronSimError
+from django.db import connections
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from . import conditions, json_values
 from .conf import Options
 from .conf import options as project_options
+from .databases import alias, database
 from .errors import InvalidQuery, InvalidTask
 from .models import Task
 from .statuses import OnStop
@@ -178,7 +180,9 @@ def build(operation: Any, data: Any, given: Mapping[str, Any], defaults: Mapping
     limits = project_options()
     check_name(operation, "operation", 200)
     if data is not None:
-        json_values.dumps(data, path="data", max_bytes=limits.max_data_bytes)
+        using = alias()
+        depth = database(using).max_json_depth(connections[using])
+        json_values.dumps(data, path="data", max_bytes=limits.max_data_bytes, max_depth=depth)
     template = check_options({k: v for k, v in defaults.items() if k in CHECKS})
     own = check_options(given)
     both = [*template.pop("concurrency", []), *own.pop("concurrency", [])]

@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
+
+from .. import json_values
 
 MAX_RETRIES = 8
 
@@ -19,6 +20,9 @@ class Database:
 
     supports_row_values = False
     """Can (a, b) > (c, d) use an index?"""
+
+    clock: str | None = None
+    """SQL for the time of the statement, as `now` gives it; None: `now` has to be asked."""
 
     def now(self, connection: BaseDatabaseWrapper) -> datetime:
         """The database's time where several hosts share it; else this host's."""
@@ -70,8 +74,9 @@ class Database:
         """May the same transaction succeed when it is run again (deadlock, lock wait, lost connection)?"""
         return isinstance(error, OperationalError | InterfaceError)
 
-    def prepare(self, cursor: CursorWrapper) -> None:
-        """Called first in every transaction of a pass."""
+    def max_json_depth(self, connection: BaseDatabaseWrapper) -> int:
+        """Levels of lists and objects within each other that a JSON column takes; never more than ours."""
+        return json_values.MAX_DEPTH
 
 
 def run_in_transaction(using: str, work: Any, *, is_transient: Any) -> Any:

@@ -21,6 +21,11 @@ class MySQL(Database):
             now: datetime = cursor.fetchone()[0]
         return timezone.make_aware(now, timezone.get_fixed_timezone(0))
 
+    def max_json_depth(self, connection: BaseDatabaseWrapper) -> int:
+        # MariaDB's JSON_VALID, the check of its JSON columns, gives up at 32 levels.
+        is_mariadb = getattr(connection, "mysql_is_mariadb", False)
+        return 31 if is_mariadb else super().max_json_depth(connection)
+
     def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
         with connection.cursor() as cursor:
             mode = "LOCK IN SHARE MODE" if shared else "FOR UPDATE"

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
 
 from .base import Database
 
@@ -17,6 +16,7 @@ _RETRYABLE = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, loc
 
 class PostgreSQL(Database):
     supports_row_values = True
+    clock = "statement_timestamp()"
 
     def now(self, connection: BaseDatabaseWrapper) -> datetime:
         with connection.cursor() as cursor:
@@ -25,15 +25,13 @@ class PostgreSQL(Database):
             now: datetime = cursor.fetchone()[0]
         return now
 
-    def prepare(self, cursor: CursorWrapper) -> None:
-        # Under REPEATABLE READ the snapshot would be older than the gate, and the counts with it.
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-
     def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
         # An advisory lock is queued fairly and leaves no dead rows; the table's oid makes it this schema's own.
         suffix = "_shared" if shared else ""
         with connection.cursor() as cursor:
+            # Under REPEATABLE READ the snapshot would be older than the gate, and the counts with it.
             cursor.execute(
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
                 f"SELECT pg_advisory_xact_lock{suffix}('django_tasker_gate'::regclass::oid::bigint::bit(32)::int, 0)"
             )
 
