@@ -503,7 +503,7 @@ def leave_trail(task):
     for number in range(task.data.get("logs", 0)):
         task.logger.info("entry %s of attempt %s", number + 1, task.attempt)
     while (left := until - time.monotonic()) > 0:
-        time.sleep(min(0.01, left))
+        time.sleep(min(0.02, left))
         trail.write("alive")
     trail.write("end")
     trail.close()

@@ -25,7 +25,7 @@ class WorkerProcess:
     def __init__(self, database_url: str, *arguments: str, **options: Any) -> None:
         """Start it; `options` are keys of TASKER, in any case."""
         self.name = f"w{next(_numbers)}"
-        self._output = tempfile.TemporaryFile("w+")
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         named = arguments if "--name" in arguments else (*arguments, "--name", self.name)
         self.name = named[named.index("--name") + 1]
         tasker = {"POLL_INTERVAL": 0.2, **{key.upper(): value for key, value in options.items()}}
@@ -82,7 +82,7 @@ class WorkerProcess:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.kill()
-        if self.process.returncode:
+        if self.process.returncode not in (0, -signal.SIGKILL):
             print(self.name, self.process.returncode, self.output, file=sys.stderr)
         self._output.close()
 
