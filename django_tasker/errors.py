@@ -130,7 +130,7 @@ def _rebuild(cls: type[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]
 # Raised on purpose by, or inside, a runner.
 
 
-class Retry(Exception):  # noqa: N818 - not an error: a runner's way to ask for another attempt
+class Retry(Exception):
     """Raise in a runner to end this attempt and try again, while attempts are left.
 
     Args:
@@ -144,7 +144,7 @@ class Retry(Exception):  # noqa: N818 - not an error: a runner's way to ask for 
         self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
 
 
-class Postpone(Exception):  # noqa: N818 - not an error: a runner's way to put itself off
+class Postpone(Exception):
     """Raise in a runner to put the task back until later; it does not count as an attempt.
 
     Args:
@@ -161,7 +161,7 @@ class Postpone(Exception):  # noqa: N818 - not an error: a runner's way to put i
         self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
 
 
-class RunAborted(BaseException):  # noqa: N818 - like asyncio.CancelledError: not to be caught by `except Exception`
+class RunAborted(BaseException):
     """Ends a runner whose abort signal was given; raised by `raise_if_aborted()` and in threads."""
 
     def __init__(self, reason: str | None = None) -> None:
