@@ -18,13 +18,14 @@ from ..conditions import Condition, look_up
 from ..json_values import stand_in
 from ..models import Task
 from ..statuses import Status
+from .facts import KEPT, Facts, read
 
 VOLATILE = frozenset(
     ["progress", "abort_requested_at", "abort_reason", "log_count", "warning_count", "error_count", "updated_at"]
 )
 """Columns that change while an attempt runs; the others are read once an attempt."""
 
-_INDEXED_ROOTS = ("data", "operation", "queue")
+_INDEXED = frozenset(["data", "operation", "queue"])
 
 
 class RunningTasks:
@@ -32,12 +33,13 @@ class RunningTasks:
 
     def __init__(self, using: str) -> None:
         self._using = using
-        self._known: dict[tuple[int, int], Task] = {}
+        self.fields = KEPT
+        self._known: dict[tuple[int, int], Facts] = {}
         self._fresh = False
         self._volatile = False
         self._indexes: dict[tuple[str, ...], Counter[tuple[Any, ...]]] = {}
         self._counts: dict[int, tuple[Condition, int]] = {}
-        self._started: list[Task] = []
+        self._started: list[Facts] = []
 
     def begin_pass(self) -> None:
         """Forget all counts; the rows are read again when the first count is asked for."""
@@ -46,16 +48,15 @@ class RunningTasks:
 
     def count(self, condition: Condition) -> int:
         """How many running tasks, those started in this pass included, match the condition's query."""
-        self._refresh(query.fields_of(condition.node))
-        pairs = query.equalities(condition.node)
-        if pairs and all(path.split(".", 1)[0] in _INDEXED_ROOTS for path, _ in pairs):
-            paths = tuple(path for path, _ in pairs)
-            return self._index(paths)[tuple(stand_in(value) for _, value in pairs)]
+        self._refresh(condition.fields)
+        if condition.equal is not None and condition.fields <= _INDEXED:
+            paths, values = condition.equal
+            return self._index(paths)[values]
         if condition.query_id not in self._counts:
             self._counts[condition.query_id] = condition, sum(map(condition.predicate, self._tasks()))
         return self._counts[condition.query_id][1]
 
-    def start(self, task: Task) -> None:
+    def start(self, task: Facts) -> None:
         """Count a task that this pass starts; its attributes say so already."""
         self._started.append(task)
         for paths, index in self._indexes.items():
@@ -64,12 +65,12 @@ class RunningTasks:
             if condition.predicate(task):
                 self._counts[query_id] = condition, count + 1
 
-    def matching(self, condition: Condition) -> list[Task]:
+    def matching(self, condition: Condition) -> list[Facts]:
         """The running tasks that match the condition's query."""
-        self._refresh(query.fields_of(condition.node))
+        self._refresh(condition.fields)
         return list(filter(condition.predicate, self._tasks()))
 
-    def _tasks(self) -> list[Task]:
+    def _tasks(self) -> list[Facts]:
         return [*self._known.values(), *self._started]
 
     def _index(self, paths: tuple[str, ...]) -> Counter[tuple[Any, ...]]:
@@ -79,23 +80,26 @@ class RunningTasks:
 
     def _refresh(self, fields: frozenset[str]) -> None:
         volatile = not VOLATILE.isdisjoint(fields)
-        if self._fresh and (self._volatile or not volatile):
+        known = fields <= self.fields
+        if known and self._fresh and (self._volatile or not volatile):
             return
+        if not known:
+            self.fields |= fields
+            self._known = {}
         running = Task.objects.using(self._using).filter(status=Status.RUNNING)
         if volatile:
-            self._known = {(task.id, task.attempt): task for task in running}
+            self._known = {(task.id, task.attempt): task for task in read(running, self.fields)}
         else:
             keys = list(running.values_list("id", "attempt"))
-            known, self._known = self._known, {}
-            unknown = [pk for pk, attempt in keys if (pk, attempt) not in known]
-            self._known = {key: known[key] for key in keys if key in known}
+            unknown = [pk for pk, attempt in keys if (pk, attempt) not in self._known]
+            self._known = {key: self._known[key] for key in keys if key in self._known}
             for start in range(0, len(unknown), 500):
-                for task in running.filter(id__in=unknown[start : start + 500]):
+                for task in read(running.filter(id__in=unknown[start : start + 500]), self.fields):
                     self._known[task.id, task.attempt] = task
         self._fresh, self._volatile = True, volatile
 
 
-def _key(task: Task, paths: tuple[str, ...]) -> tuple[Any, ...]:
+def _key(task: Facts, paths: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(stand_in(look_up(task, path)) for path in paths)
 
 

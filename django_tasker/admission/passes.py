@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from ..models import Pause, Stream, Task
 from ..statuses import Status
 from . import rows, streams
 from .counts import RunningTasks, WaitingTasks
+from .facts import EVERYTHING, WAITING, Facts, read
 from .rows import Row
 
 EXAMINE = 6000
@@ -39,6 +41,10 @@ EXAMINE = 6000
 CACHED_LANES = 50_000
 DISSOLVE_BELOW = streams.CROWD // 2
 _PAGES = (64, 256, 1024, 4096)
+
+
+_GONE = -2
+"""In place of a reason: the row is no longer what the queue's page said."""
 
 
 @dataclass
@@ -152,16 +158,15 @@ class Admission:
         if state.has_due and not streams.bring_due_to_front(self.using, state.now):
             return PassResult(now=state.now, unfinished=True)
         left = dict(free)
-        chosen: list[Row] = []
-        page = rows.page(self.using, FRONT, None, limit, lock=True)
-        for row in page:
+        chosen: list[ClaimedRow] = []
+        for row in itertools.starmap(ClaimedRow, rows.front(self.using, ClaimedRow._fields, limit)):
             kind = self.claimant.kind(row.operation, row.queue)
             if row.lane or kind is None or not left.get(kind):
                 self.needs_gate = True  # what is behind it must be merged with what is moved away
                 break
             left[kind] -= 1
             chosen.append(row)
-        return self._claim(chosen, {}, state.now) or PassResult(now=state.now, unfinished=True)
+        return self._claim(chosen, state.now)
 
     # -- with conditions ------------------------------------------------------------------------------------------
 
@@ -174,11 +179,12 @@ class Admission:
         for _ in range(5):
             walk = _Walk(self, state, free, limit, excluded)
             walk.run()
-            result = self._claim(walk.chosen, walk.tasks, state.now, excluded)
-            if result is not None:
+            locked = self._lock(walk.chosen, walk.tasks, excluded)
+            if locked is not None:
                 break
         else:
             return PassResult(now=state.now, unfinished=True)
+        result = self._claim(locked, state.now)
         moved = walk.move_crowds()
         result.unfinished = walk.ran_out or (walk.met_unasked and not result.claimed)
         # Back to the cheap pass when nothing that needs the gate was met.
@@ -192,49 +198,49 @@ class Admission:
         )
         return result
 
-    def _claim(
-        self, chosen: list[Row], tasks: Mapping[int, Task], now: datetime, excluded: set[int] | None = None
-    ) -> PassResult | None:
-        """Lock and claim the chosen rows; None when some are not what they were (their ids go to `excluded`)."""
+    def _lock(self, chosen: list[Row], tasks: Mapping[int, Facts], excluded: set[int]) -> list[ClaimedRow] | None:
+        """Lock the chosen rows; None when some are not what they were (their ids go to `excluded`)."""
         if not chosen:
-            return PassResult(now=now)
-        found = {row.id: row for row in self._lock([row.id for row in chosen])}
+            return []
+        waiting = Task.objects.using(self.using).filter(id__in=[row.id for row in chosen], status=Status.NEW)
+        values = waiting.select_for_update(skip_locked=_skips(self.using)).values_list(*ClaimedRow._fields)
+        found = {row.id: row for row in itertools.starmap(ClaimedRow, values)}
         stale = [row.id for row in chosen if not _is_same(row, found.get(row.id), tasks.get(row.id))]
-        if stale:
-            if excluded is not None:
-                excluded.update(stale)
-            return None
-        claimed = [found[row.id]._replace(attempt=found[row.id].attempt + 1) for row in chosen]
+        excluded.update(stale)
+        return None if stale else [found[row.id] for row in chosen]
+
+    def _claim(self, locked: list[ClaimedRow], now: datetime) -> PassResult:
+        if not locked:
+            return PassResult(now=now)
         lifecycle.claim(
-            [(row.id, row.uuid) for row in claimed],
+            [(row.id, row.uuid) for row in locked],
             worker_id=self.claimant.worker_id,
             worker_name=self.claimant.worker_name,
             now=now,
             using=self.using,
         )
-        return PassResult(claimed, now)
-
-    def _lock(self, ids: list[int]) -> Iterator[ClaimedRow]:
-        waiting = Task.objects.using(self.using).filter(id__in=ids, status=Status.NEW)
-        for values in waiting.select_for_update(skip_locked=_skips(self.using)).values_list(*ClaimedRow._fields):
-            yield ClaimedRow(*values)
+        return PassResult([row._replace(attempt=row.attempt + 1) for row in locked], now)
 
     def _state(self) -> _State:
         """What the pass must know before it reads the queue, in one question."""
         connection = connections[self.using]
-        now = database(self.using).now(connection)
+        clock, params = database(self.using).clock, []
+        if clock is None:
+            clock, now = "%s", database(self.using).now(connection)
+            params = [connection.ops.adapt_datetimefield_value(now)]
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT EXISTS(SELECT 1 FROM {Stream._meta.db_table}), EXISTS(SELECT 1 FROM {Pause._meta.db_table}),"
-                f" EXISTS(SELECT 1 FROM {rows.TABLE} WHERE status = 'new' AND hold = {LATER} AND run_at <= %s)",
-                [connection.ops.adapt_datetimefield_value(now)],
+                f" EXISTS(SELECT 1 FROM {rows.TABLE} WHERE status = 'new' AND hold = {LATER} AND run_at <= {clock})"
+                + ("" if params else f", {clock}"),
+                params,
             )
-            has_streams, has_pauses, has_due = cursor.fetchone()
-        return _State(now, bool(has_streams), bool(has_pauses), bool(has_due))
+            has_streams, has_pauses, has_due, *rest = cursor.fetchone()
+        return _State(rest[0] if rest else now, bool(has_streams), bool(has_pauses), bool(has_due))
 
     # -- what is known of lanes and reasons -----------------------------------------------------------------------
 
-    def conditions_of(self, task: Task) -> list[Condition]:
+    def conditions_of(self, task: Facts) -> list[Condition]:
         """The task's own resolved conditions, from the cache of lanes."""
         if task.lane not in self.lanes:
             if len(self.lanes) >= CACHED_LANES:
@@ -266,7 +272,7 @@ def _skips(using: str) -> bool:
     return connections[using].features.has_select_for_update_skip_locked
 
 
-def _is_same(row: Row, found: ClaimedRow | None, task: Task | None) -> bool:
+def _is_same(row: Row, found: ClaimedRow | None, task: Facts | None) -> bool:
     """Is the locked row still the one that was judged?"""
     if found is None or (found.priority, found.lane) != (row.priority, row.lane):
         return False
@@ -317,14 +323,14 @@ class _Walk:
         self._state = state
         self._free = dict(free)
         self._limit = limit
-        self._excluded = excluded
+        self._excluded = set(excluded)
         self._waiting = WaitingTasks(admission.using, state.now, limit)
         self._paused = _paused(admission.using) if state.has_pauses else set()
         self._refused_lanes: dict[Any, int] = {}
         self._examined = 0
         self._sources: list[_Source] = []
         self.chosen: list[Row] = []
-        self.tasks: dict[int, Task] = {}  # the rows of which more than the queue's columns was read
+        self.tasks: dict[int, Facts] = {}  # the rows of which more than the queue's columns was read
         self.refused: dict[int, list[int]] = {}
         self.ran_out = False
         self.met_conditions = False
@@ -392,17 +398,18 @@ class _Walk:
         if row.id in self._excluded:
             source.kept += 1
             return
-        reason_id = self._judge(row, source)
-        if reason_id is None:
-            self._start(row, source)
+        reason_id = self._judge(row)
+        if reason_id is None and self._start(row):
             return
         source.kept += 1
-        if reason_id == source.hold:
+        if reason_id is None or reason_id == _GONE:
+            self._excluded.add(row.id)
+        elif reason_id == source.hold:
             source.closed = True  # all behind it are refused for the same reason
         else:
             self.refused.setdefault(reason_id, []).append(row.id)
 
-    def _judge(self, row: Row, source: _Source) -> int | None:
+    def _judge(self, row: Row) -> int | None:
         """The id of the reason that refuses the task; None: it may start."""
         kind = self._kind(row.operation, row.queue)
         if kind is None or not self._free.get(kind):
@@ -412,11 +419,9 @@ class _Walk:
         self.met_conditions = True
         if not self._admission.global_conditions and row.lane in self._refused_lanes:
             return self._refused_lanes[row.lane]
-        task = self._task(row, source)
-        if task is None:
-            self._excluded = {*self._excluded, row.id}
-            return self._reason({"operation": row.operation, "queue": row.queue})
-        conditions = [*self._admission.conditions_of(task), *self._global(task)]
+        conditions = self._conditions(row)
+        if conditions is None:
+            return _GONE
         key = row.lane if not self._admission.global_conditions else frozenset(c.id for c in conditions)
         if key not in self._refused_lanes:
             refusing = next((c for c in conditions if not self._holds(c, row)), None)
@@ -425,7 +430,14 @@ class _Walk:
             self._refused_lanes[key] = self._reason(refusing.reason, refusing.id)
         return self._refused_lanes[key]
 
-    def _global(self, task: Task) -> list[Condition]:
+    def _conditions(self, row: Row) -> list[Condition] | None:
+        """All that must hold; None: the row is no longer what it was. A known lane tells without reading the row."""
+        if not self._admission.global_conditions and row.lane in self._admission.lanes:
+            return self._admission.lanes[row.lane]
+        task = self._task(row)
+        return None if task is None else [*self._admission.conditions_of(task), *self._global(task)]
+
+    def _global(self, task: Facts) -> list[Condition]:
         admission = self._admission
         return [admission.shared(g.resolve(task)) for g in admission.global_conditions if g.applies(task)]
 
@@ -454,38 +466,45 @@ class _Walk:
         self._admission.reasons.setdefault(reason_id, reason)
         return reason_id
 
-    def _start(self, row: Row, source: _Source) -> None:
+    def _start(self, row: Row) -> bool:
+        """Choose the task, and count it as running from now on; False: the row is no longer what it was."""
+        task = self._task(row)
         kind = self._kind(row.operation, row.queue)
-        assert kind is not None
+        if task is None or kind is None:
+            return False
         self._free[kind] -= 1
         self.chosen.append(row)
         self._waiting.start(row.id)
-        task = self._task(row, source)
-        if task is not None:
-            self._admission.running.start(_as_running(task, self._admission.claimant, self._state.now))
+        self._admission.running.start(_as_running(task, self._admission.claimant, self._state.now))
+        return True
 
-    def _task(self, row: Row, source: _Source) -> Task | None:
-        """The whole row; read for the next rows that may start, too, since one question serves many."""
+    def _task(self, row: Row) -> Facts | None:
+        """More of the row; read for the next rows that may start, too, since one question serves many."""
         if row.id not in self.tasks:
-            likely = [r.id for r in source.upcoming(2 * self._limit) if r.lane not in self._refused_lanes]
-            ids = {row.id, *likely[: self._limit + 8]} - self.tasks.keys()
+            count = self._limit - len(self.chosen) + 8
+            ahead = (r for source in self._sources if not source.closed for r in source.upcoming(count))
+            likely = (r for r in ahead if r.id not in self.tasks and r.lane not in self._refused_lanes)
+            ids = {row.id, *(r.id for r in heapq.nsmallest(count, likely))}
             found = Task.objects.using(self._using).filter(id__in=ids, status=Status.NEW)
-            self.tasks.update((task.id, task) for task in found)
+            names = EVERYTHING if self._admission.global_conditions else WAITING | self._admission.running.fields
+            self.tasks.update((task.id, task) for task in read(found, names))
         task = self.tasks.get(row.id)
         return None if task is None or task.lane != row.lane else task
 
 
-def _as_running(task: Task, claimant: Claimant, now: datetime) -> Task:
+def _as_running(task: Facts, claimant: Claimant, now: datetime) -> Facts:
     """A copy with the values that the claim will write, for queries that look at them."""
-    started = Task.__new__(Task)
-    started.__dict__.update(task.__dict__)
-    started.status = Status.RUNNING
-    started.hold = NOT_WAITING
-    started.attempt = task.attempt + 1
-    started.worker_id, started.worker_name = claimant.worker_id, claimant.worker_name
-    started.started_at = started.updated_at = now
-    started.error = started.progress = None
-    return started
+    return task.changed(
+        status=Status.RUNNING,
+        hold=NOT_WAITING,
+        attempt=task.attempt + 1,
+        worker_id=claimant.worker_id,
+        worker_name=claimant.worker_name,
+        started_at=now,
+        updated_at=now,
+        error=None,
+        progress=None,
+    )
 
 
 def _paused(using: str) -> set[tuple[str, str]]:

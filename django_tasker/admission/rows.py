@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..conditions import FRONT
 from ..databases import database
 from ..models import Task
 
@@ -30,24 +31,22 @@ class Row(NamedTuple):
         return self.priority, self.id
 
 
-def page(using: str, hold: int, after: tuple[float, int] | None, size: int, *, lock: bool = False) -> list[Row]:
-    """The next `size` waiting rows of a stream in queue order, behind the place `after`.
-
-    With `lock`, rows that somebody else has locked are left out and the rest is locked until the transaction ends.
-    """
+def page(using: str, hold: int, after: tuple[float, int] | None, size: int) -> list[Row]:
+    """The next `size` waiting rows of a stream in queue order, behind the place `after`."""
     connection = connections[using]
     sql, params = page_sql(using, hold, after, size)
-    if lock and connection.features.has_select_for_update_skip_locked:
-        sql += " FOR UPDATE SKIP LOCKED"
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return _rows(cursor.fetchall(), connection)
 
 
-def page_sql(using: str, hold: int, after: tuple[float, int] | None, size: int) -> tuple[str, list[Any]]:
+def page_sql(
+    using: str, hold: int, after: tuple[float, int] | None, size: int, names: Sequence[str] = Row._fields
+) -> tuple[str, list[Any]]:
+    """The hot query. The status is a literal, or SQLite would not use the index of new tasks."""
     where, params = _after(using, after)
     return (
-        f"SELECT priority, id, lane, operation, queue, hold FROM {TABLE} "
+        f"SELECT {', '.join(names)} FROM {TABLE} "
         f"WHERE status = 'new' AND hold = %s{where} ORDER BY priority, id LIMIT {size:d}",
         [hold, *params],
     )
@@ -72,6 +71,30 @@ def heads(using: str, holds: Sequence[int], size: int) -> dict[int, list[Row]]:
     for rows in found.values():
         rows.sort()
     return found
+
+
+def convert(using: str, names: Sequence[str], values: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows of raw SQL, with each column's values as the model would hold them."""
+    connection = connections[using]
+    found = [list(row) for row in values]
+    for index, name in enumerate(names):
+        field: Any = Task._meta.get_field(name)
+        column = field.cached_col
+        for converter in (*connection.ops.get_db_converters(column), *column.get_db_converters(connection)):
+            for row in found:
+                row[index] = converter(row[index], column, connection)
+    return found
+
+
+def front(using: str, names: Sequence[str], size: int) -> list[list[Any]]:
+    """These columns of the first rows of the front, locked; those that somebody else has locked are left out."""
+    connection = connections[using]
+    sql, params = page_sql(using, FRONT, None, size, names)
+    if connection.features.has_select_for_update_skip_locked:
+        sql += " FOR UPDATE SKIP LOCKED"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return convert(using, names, cursor.fetchall())
 
 
 def _after(using: str, after: tuple[float, int] | None) -> tuple[str, list[Any]]:
