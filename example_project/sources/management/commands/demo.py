@@ -23,6 +23,7 @@ from ...packages import InstalledPackage
 class Command(BaseCommand):
     help = "Index the installed packages with tasks: sets everything up, starts a worker and a web server."
     requires_migrations_checks = False
+    interrupted: threading.Event
 
     def add_arguments(self, parser):
         env = os.environ
@@ -38,7 +39,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, port: int, packages: str, once: bool, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self.interrupted = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.interrupt)
         chosen = self.choose(packages)
         if not once:
             self.check_port(port)
@@ -49,6 +52,15 @@ class Command(BaseCommand):
             if once:
                 raise CommandError("Interrupted.", returncode=130) from None
             self.say("Stopped.")
+
+    def interrupt(self, *_: Any) -> None:
+        # An exception raised by a signal may strike where Python ignores it (in a __del__): remember it, too.
+        self.interrupted.set()
+        raise KeyboardInterrupt
+
+    def check_interrupted(self, seconds: float = 0) -> None:
+        if self.interrupted.wait(seconds):
+            raise KeyboardInterrupt
 
     def run(self, packages: list[InstalledPackage], port: int | None) -> None:
         """The demo itself; without a port it ends by itself. Whatever was started is stopped at the end."""
@@ -66,7 +78,8 @@ class Command(BaseCommand):
             self.show_results(summary)
             if port:
                 self.say("All tasks have ended; the web server goes on until Ctrl-C.")
-                server.wait()
+                while server.poll() is None:
+                    self.check_interrupted(0.5)
             if failed:
                 raise CommandError(f"{failed} tasks failed.")
 
@@ -104,6 +117,7 @@ class Command(BaseCommand):
 
     def is_done(self, task: Task, worker: subprocess.Popen[bytes]) -> bool:
         while True:
+            self.check_interrupted()
             try:
                 tasker.wait_for_task_output_data(task.uuid, timeout=2)
                 return True
