@@ -455,11 +455,13 @@ def succeed_at_attempt(task):
 
 @runner("postpone-once")
 def postpone_once(task):
-    """Postpones itself until the file `seen` is there, which it makes."""
+    """Postpones itself until the file `seen` is there, which it makes; takes `seconds` each time."""
     seen = Path(task.data["seen"])
     if not seen.exists():
         seen.touch()
+        time.sleep(task.data.get("seconds", 0))
         raise Postpone("not yet", delay=0.1)
+    time.sleep(task.data.get("seconds", 0))
     return task.attempt
 
 

@@ -20,7 +20,7 @@ from .. import lifecycle
 from ..admission import Admission, Claimant
 from ..databases import database
 from ..events import Happening, emit
-from ..models import Task
+from ..models import Task, Worker
 from ..notify import notifier
 from ..notify.subscription import FIRST_PACE, PACE_GROWTH
 from ..statuses import Outcome, Status
@@ -58,7 +58,7 @@ class Dispatcher:
         self._held: dict[Key, HeldTask] = {}
         self._count: Counter[str] = Counter()  # held tasks by kind of executor
         self._mean_seconds: dict[str, float] = {}
-        self._deadlines: list[tuple[float, Key, str]] = []
+        self._deadlines: list[tuple[float, Key, float, str]] = []  # when, whose, its start, why
         self._pending: dict[Key, Report] = {}
         self._queue_woken = True
         self._control_woken = True
@@ -74,6 +74,7 @@ class Dispatcher:
         self._stopping_at: float | None = None
         self._force_at: float | None = None
         self._forced = False
+        self._is_marked = False
         self.become(worker_id, worker_name)
         self.ended = threading.Event()
 
@@ -190,14 +191,19 @@ class Dispatcher:
                 report.ended = value
 
     def _started(self, task: HeldTask) -> None:
+        self._inbox.urgent.discard(task.key)
         task.started = time.monotonic()
         timeout, deadline = task.assignment.run_timeout, task.assignment.run_deadline
         if timeout is not None:
-            reason = f"run_timeout of {timeout:g} s exceeded"
-            heapq.heappush(self._deadlines, (task.started + timeout, task.key, reason))
+            self._set_deadline(task, task.started, timeout, f"run_timeout of {timeout:g} s exceeded")
         if deadline is not None:
-            reason = "run_until reached"
-            heapq.heappush(self._deadlines, (task.started + deadline - time.time(), task.key, reason))
+            self._set_deadline(task, task.started, deadline - time.time(), "run_until reached")
+
+    def _set_deadline(self, task: HeldTask, started: float, seconds: float, reason: str) -> None:
+        if len(self._deadlines) > 1000 + 4 * len(self._held):  # long timeouts of short runs would pile up
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._held]
+            heapq.heapify(self._deadlines)
+        heapq.heappush(self._deadlines, (started + seconds, task.key, started, reason))
 
     def _write(self) -> None:
         if not self._pending:
@@ -216,6 +222,7 @@ class Dispatcher:
 
     def _let_go(self, task: HeldTask, ended: float) -> None:
         del self._held[task.key]
+        self._inbox.urgent.discard(task.key)
         self._count[task.kind] -= 1
         if task.started is not None:
             seconds = max(0.0, time.monotonic() - task.started - max(0.0, time.time() - ended))
@@ -229,9 +236,10 @@ class Dispatcher:
     def _watch(self) -> None:
         now = time.monotonic()
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, key, reason = heapq.heappop(self._deadlines)
+            _, key, started, reason = heapq.heappop(self._deadlines)
             task = self._held.get(key)
-            if task is not None and not task.is_aborting:
+            # An attempt that did not count comes back under the same key: its time began anew.
+            if task is not None and task.started == started and not task.is_aborting:
                 lifecycle.note_abort(task.held, reason, using=self._using)
                 self._abort(task, reason)
         if self._control_woken or now >= self._next_control:
@@ -271,6 +279,10 @@ class Dispatcher:
                 if not task.is_aborting:
                     task.is_aborting = task.is_stopping = True
                     self._executors[task.kind].abort(task.key, "the worker stops", task.abort_grace)
+        if not self._is_marked:
+            row = Worker.objects.using(self._using).filter(pk=self.worker_id)
+            row.update(stopping_at=self._now())
+            self._is_marked = True
 
     def _give_back(self, task: HeldTask) -> None:
         now = self._now()
@@ -352,6 +364,8 @@ class Dispatcher:
         self._claimed += 1
         if kind not in self._executors:
             self._executors[kind] = self._make(kind, self._settings.slots[kind], self._inbox)
+        if task.assignment.run_timeout is not None or task.assignment.run_deadline is not None:
+            self._inbox.urgent.add(task.key)
         self._executors[kind].submit(task.assignment)
 
     def _seconds_to_next_due(self) -> float:

@@ -47,9 +47,13 @@ class Inbox:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._items: deque[tuple[str, Key, Any]] = deque()
+        self.urgent: set[Key] = set()
+        """Attempts whose start must be known at once: their time runs from it."""
 
     def started(self, key: Key) -> None:
         self._items.append(("started", key, None))
+        if key in self.urgent:
+            self._wake()
 
     def log(self, key: Key, entries: list[Entry]) -> None:
         self._items.append(("log", key, entries))
