@@ -6,21 +6,24 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission, User
 
 from django_tasker import tasker
 from django_tasker.models import Task, TaskLog, Worker
-from tests.processes import manage, url_of
+from tests.processes import ROOT, manage, url_of
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.end_to_end, pytest.mark.sqlite_only]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+SETTINGS = "tests.doors.browser_settings"
 LIST = "/admin/django_tasker/task/"
 SECONDS = 30_000
 """How long anything may take, in the browser's milliseconds."""
@@ -47,7 +50,9 @@ def browser():
 class Server:
     """daphne, with static files; can be restarted on the same port."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, log: Path) -> None:
+        self.log = log  # not a pipe: nobody reads while a test goes on
+        self.environment = {**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": SETTINGS}
         self.database_url = database_url
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -56,11 +61,13 @@ class Server:
 
     def start(self) -> None:
         arguments = ["runserver", "--noreload", "--insecure", f"127.0.0.1:{self.port}"]
-        self.process = manage(self.database_url, *arguments)
+        with self.log.open("a") as log:
+            command = [sys.executable, "manage.py", *arguments]
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
         wait_until(self.is_answering, timeout=30)
 
     def is_answering(self) -> bool:
-        assert self.process.poll() is None, self.process.communicate()
+        assert self.process.poll() is None, self.log.read_text()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -69,7 +76,7 @@ class Server:
         end(self.process)
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen) -> None:
     process.terminate()
     try:
         process.communicate(timeout=20)
@@ -79,10 +86,10 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(django_db_setup) -> Iterator[Server]:
+def server(django_db_setup, tmp_path_factory) -> Iterator[Server]:
     from django.conf import settings
 
-    server = Server(url_of(settings.DATABASES["default"]))
+    server = Server(url_of(settings.DATABASES["default"]), tmp_path_factory.mktemp("daphne") / "log")
     server.start()
     yield server
     end(server.process)
@@ -124,6 +131,7 @@ def visit(browser, server, transactional_db):
     for context in contexts:
         context.close()
     assert problems == []
+    assert " 500 [" not in server.log.read_text(), server.log.read_text()
 
 
 def seqs(page: Page) -> list[int]:
