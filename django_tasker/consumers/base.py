@@ -143,8 +143,8 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await self.send(text_data=frame)
         except TimeoutError:
             raise Refused(codes.TOO_SLOW, "the client does not read") from None
-        except OSError:  # as ASGI has it
-            raise Gone from None
+        except Exception as error:  # each server has its own for a client that has gone
+            raise Gone from error
 
     # -- who and what -----------------------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if kind == "ack":
             self._flow.acknowledge()
         else:
-            with suppress(OSError):  # the client may have gone
+            with suppress(Exception):  # the client may have gone
                 await self.send(text_data='{"type": "pong"}')
 
     def _kind_of(self, text: str | None) -> str:

@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import AsyncExitStack, suppress
 from contextlib import closing as closing_socket
-from contextlib import suppress
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -20,10 +21,12 @@ from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.db import connections
 from django.test import Client
+from django.utils import timezone
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from django_tasker.events import Happening, emit
+from django_tasker.models import TaskLog
 from tests.doors.api_client import user_with
 from tests.listening.rows import add_logs, end_task, make_task
 from tests.processes import ROOT, url_of
@@ -267,3 +270,31 @@ async def test_events_of_another_process_are_heard(server, viewer):
             frame = json.loads(await ws.recv())
 
     assert frame == {"type": "event", "event": "task.done", "uuid": str(uuid), "args": {"result": 1}}
+
+
+async def test_clients_that_do_not_read_cost_a_burst_each(server, viewer):
+    task = await make()
+    await closing(write_long)(task, 5_000)  # 10 MB
+    before = memory_mb(server)
+    async with AsyncExitStack() as stack:
+        for _ in range(10):
+            path = f"tasks/{task.uuid}/logs/"
+            await stack.enter_async_context(server.socket(path, viewer, max_queue=1, close_timeout=0.1))
+        await asyncio.sleep(2)
+
+        assert memory_mb(server) - before < 50  # of the 100 that the log has for all
+
+
+def write_long(task, count):
+    now = timezone.now()
+    TaskLog.objects.bulk_create(
+        TaskLog(task=task, seq=seq, attempt=1, level=20, logger="t", message="x" * 2_000, created_at=now)
+        for seq in range(1, count + 1)
+    )
+
+
+def memory_mb(server):
+    status = Path(f"/proc/{server.process.pid}/status")
+    if not status.exists():
+        pytest.skip("no /proc here")
+    return next(int(line.split()[1]) / 1000 for line in status.read_text().splitlines() if line.startswith("VmRSS:"))
