@@ -96,8 +96,8 @@ class TaskColumns:
         return status_badge(task)
 
     @admin.display(description=gettext_lazy("priority"), ordering="priority")
-    def priority_shown(self, task: Task) -> str:
-        return number_text(task.priority)
+    def priority_shown(self, task: Task) -> SafeString:
+        return format_html('<span title="{}">{}</span>', _("The smallest runs first."), number_text(task.priority))
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, task: Task) -> SafeString:

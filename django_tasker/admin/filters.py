@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.contrib.admin import ListFilter, ModelAdmin, SimpleListFilter
@@ -32,7 +32,8 @@ class ValueFilter(SimpleListFilter):
         return [(name, name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+        value = (self.value() or "").replace("\0", "")  # which PostgreSQL refuses
+        return queryset.filter(**{str(self.parameter_name): value}) if value else queryset
 
 
 class OperationFilter(ValueFilter):
@@ -92,6 +93,7 @@ class RangeFilter(ListFilter):
     template = "django_tasker/admin/range_filter.html"
     field: ClassVar[str]
     input_type: ClassVar[str] = "text"
+    help_text: Any = ""
     placeholders: ClassVar[tuple[str, str]] = ("", "")
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
@@ -128,6 +130,7 @@ class RangeFilter(ListFilter):
                 for name, label, hint in zip(self.names, (_("From"), _("To")), self.placeholders, strict=True)
             ],
             "input_type": self.input_type,
+            "help": self.help_text,
             "kept": kept,
         }
 
@@ -146,6 +149,7 @@ class PriorityFilter(RangeFilter):
     title = _("priority")
     field = "priority"
     placeholders = ("-Infinity", "Infinity")
+    help_text = _("The smallest runs first.")
 
     def read(self, text: str) -> float | None:
         try:
@@ -164,11 +168,11 @@ class TimeFilter(RangeFilter):
         try:
             day = parse_date(text)
             moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001
-        except ValueError:
+            if moment is not None and timezone.is_naive(moment):
+                moment = timezone.make_aware(moment)
+            return moment.astimezone(UTC) if moment else None
+        except (ValueError, OverflowError):  # the first and the last day there are may not be a day in UTC
             return None
-        if moment is not None and timezone.is_naive(moment):
-            moment = timezone.make_aware(moment)
-        return moment
 
 
 class AddedFilter(TimeFilter):

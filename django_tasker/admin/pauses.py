@@ -10,12 +10,13 @@ from django.contrib.admin import action as django_action
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..errors import InvalidTask
 from ..facade import tasker
 from ..models import Pause, Task
 from . import history
@@ -55,8 +56,8 @@ def view(admin: TaskAdmin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     given = request.POST if request.method == "POST" else request.GET
     kind, name = given.get("kind", ""), given.get("name", "")
-    if kind not in Pause.Kind.values or not name:
-        raise PermissionDenied
+    if kind not in Pause.Kind.values or not name or "\0" in name:
+        raise Http404
     back = given.get("next", "")
     if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}):
         back = admin.site_url("app_list", app_label=admin.opts.app_label)
@@ -77,7 +78,10 @@ def _confirm(
     is_sent = request.method == "POST" and CONFIRM in request.POST
     form = PauseForm(request.POST if is_sent else None, initial={"way": request.GET.get("way", "pause")})
     if is_sent and form.is_valid():
-        _do(admin, request, kind, names, form)
+        try:
+            _do(admin, request, kind, names, form)
+        except InvalidTask as error:  # a name that no operation or queue can have
+            admin.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(back)
     paused = set(Pause.objects.filter(kind=kind, name__in=names).values_list("name", flat=True))
     context = {

@@ -166,6 +166,8 @@ def test_search_finds_a_uuid(login):
         ({"added_at_from": "2020-01-01T10:00"}, 3),
         ({"added_at_to": "2020-01-01"}, 0),
         ({"ended_at_from": "junk"}, 3),
+        ({"added_at_from": "0001-01-01T00:00", "added_at_to": "9999-12-31T23:59"}, 3),
+        ({"operation": "\0"}, 3),
     ],
 )
 def test_filters(login, filters, expected):
@@ -282,6 +284,16 @@ def test_operations_are_paused_and_resumed(login):
     )
     assert not Pause.objects.exists()
     assert sorted(LogEntry.objects.values_list("change_message", flat=True)) == ["Paused. repair", "Resumed."]
+
+
+@pytest.mark.parametrize("name", ["\0", "x" * 300, ""])
+def test_nonsense_is_not_paused(login, name):
+    client = login()
+
+    data = {"kind": "operation", "name": name, "way": "pause", "tasker_confirm": "1"}
+    assert client.post(reverse("admin:django_tasker_task_pause"), data).status_code in (302, 404)
+
+    assert not Pause.objects.exists()
 
 
 def test_viewer_sees_no_actions_and_gets_403_for_forged_posts(login):
