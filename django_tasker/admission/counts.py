@@ -34,7 +34,7 @@ class RunningTasks:
     def __init__(self, using: str) -> None:
         self._using = using
         self.fields = KEPT
-        self._known: dict[tuple[int, int], Facts] = {}
+        self._known: dict[tuple[int, datetime | None], Facts] = {}  # by id and start
         self._fresh = False
         self._volatile = False
         self._indexes: dict[tuple[str, ...], Counter[tuple[Any, ...]]] = {}
@@ -88,14 +88,15 @@ class RunningTasks:
             self._known = {}
         running = Task.objects.using(self._using).filter(status=Status.RUNNING)
         if volatile:
-            self._known = {(task.id, task.attempt): task for task in read(running, self.fields)}
+            self._known = {(task.id, task.started_at): task for task in read(running, self.fields)}
         else:
-            keys = list(running.values_list("id", "attempt"))
-            unknown = [pk for pk, attempt in keys if (pk, attempt) not in self._known]
+            keys = list(running.values_list("id", "started_at"))
+            unknown = [key[0] for key in keys if key not in self._known]
             self._known = {key: self._known[key] for key in keys if key in self._known}
             for start in range(0, len(unknown), 500):
-                for task in read(running.filter(id__in=unknown[start : start + 500]), self.fields):
-                    self._known[task.id, task.attempt] = task
+                # Not asked for `running` again: a plan that begins with the status would read them all each time.
+                rows = Task.objects.using(self._using).filter(id__in=unknown[start : start + 500])
+                self._known.update(((task.id, task.started_at), task) for task in read(rows, self.fields))
         self._fresh, self._volatile = True, volatile
 
 

@@ -9,10 +9,10 @@ from django.db.models import QuerySet
 
 from ..models import Task
 
-KEPT = frozenset(["id", "attempt", "operation", "queue", "data"])
+KEPT = frozenset(["id", "started_at", "operation", "queue", "data"])
 """Read of every running task; more when a query asks for it."""
 
-WAITING = KEPT | {"lane", "updated_at", "concurrency", "uuid", "unique_key"}
+WAITING = KEPT | {"attempt", "lane", "updated_at", "concurrency", "uuid", "unique_key"}
 """Read of a new task: what tells its conditions, and whether it has changed since."""
 
 EVERYTHING = frozenset(field.attname for field in Task._meta.concrete_fields)
@@ -25,6 +25,7 @@ class Facts:
     attempt: int
     lane: int
     concurrency: Any
+    started_at: Any
     updated_at: Any
 
     def __init__(self, using: str, values: dict[str, Any]) -> None:
