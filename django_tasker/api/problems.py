@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -20,6 +22,8 @@ from ..errors import (
     TaskNotFound,
     UnknownEvent,
 )
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -69,15 +73,23 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
-    if isinstance(error, TaskerError):
-        response = _of_ours(error)
-    elif isinstance(error, exceptions.APIException):
-        response = _of_framework(error)
-    else:
-        return None
+    response = _response_for(error)
     if response is not None:
         set_rollback()
     return response
+
+
+def _response_for(error: Exception) -> Response | None:
+    if isinstance(error, TaskerError):
+        return _of_ours(error)
+    if isinstance(error, exceptions.APIException):
+        return _of_framework(error)
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("The database can't be asked", exc_info=error)
+        response = problem(503, "database_away", "The database can't be asked now; try again.")
+        response["Retry-After"] = "5"
+        return response
+    return None
 
 
 def _of_ours(error: TaskerError) -> Response | None:

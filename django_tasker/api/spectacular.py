@@ -27,9 +27,10 @@ _ERRORS = {
     413: "The body is too large.",
     415: "Only JSON is understood.",
     429: "Too many requests; `Retry-After` says when to come back.",
+    503: "The database is away; `Retry-After` says when to come back.",
     501: "The server runs under WSGI, where waiting would occupy a worker.",
 }
-_ALWAYS = (400, 401, 403, 406, 429)
+_ALWAYS = (400, 401, 403, 406, 429, 503)
 _WITH_BODY = (413, 415)
 _OF_ONE = (404,)
 

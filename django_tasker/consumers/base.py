@@ -178,6 +178,8 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
+            if not self._flow.may_receive():
+                raise Refused(codes.TOO_MANY, "too many frames")
             kind = self._kind_of(text_data)
         except Refused as refused:
             self.refuse(refused)

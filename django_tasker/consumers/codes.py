@@ -14,6 +14,7 @@ NOT_FOUND = 4404  # no task has this uuid
 TOO_SLOW = 4408  # the client does not keep up with events, which are gone: look again at what matters
 TOO_LARGE = 4413  # the client sent a frame that is too large
 NOT_TEXT = 4415  # the client sent a binary frame
+TOO_MANY = 4429  # the client sends frames all the time
 BROKEN = 4500  # an error of the server, which is in its log
 TRY_LATER = 4503  # the database is away: connect again later
 

@@ -14,17 +14,27 @@ BURST = 1_000_000
 """Characters that may be under way unacknowledged."""
 RATE = 200_000
 """Characters a second that are taken for read without an acknowledgement."""
+FRAMES = 100
+"""Frames that a client may send at once; and one in `FRAME_SECONDS` in the long run."""
+FRAME_SECONDS = 0.1
 
 
 class Flow:
     """A leaky bucket; one a connection."""
 
-    __slots__ = ("_at", "_news", "_under_way")
+    __slots__ = ("_at", "_free_at", "_news", "_under_way")
 
     def __init__(self) -> None:
         self._under_way = 0.0
         self._at = time.monotonic()
         self._news: asyncio.Event | None = None
+        self._free_at = 0.0
+
+    def may_receive(self) -> bool:
+        """Count a frame of the client; are there not too many? An answer to each would fill the server's memory."""
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + FRAME_SECONDS
+        return self._free_at <= now + FRAMES * FRAME_SECONDS
 
     def acknowledge(self) -> None:
         """The client has read everything."""

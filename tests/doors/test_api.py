@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
 
@@ -278,6 +279,19 @@ def test_workers_and_numbers_are_shown(api):
     assert api.get("stats/").json()["tasks"] == {"noop": {"new": 1}}
     workers = {each["operation"]: each["workers"] for each in api.get("operations/").json()["results"]}
     assert workers["noop"] == 1
+
+
+def test_outage_of_the_database_is_told_as_such(api, monkeypatch):
+    def fail(*_):
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(tasker, "stats", fail)
+
+    response = api.get("stats/")
+
+    assert problem(response, 503)[0] == "database_away"
+    assert response["Retry-After"] == "5"
+    assert b"server closed" not in response.content
 
 
 # -- permissions ----------------------------------------------------------------------------------------------------

@@ -148,6 +148,15 @@ async def test_waiting_holds_no_connection(client, monkeypatch):
     assert held == []
 
 
+async def test_projects_may_have_a_transaction_for_each_request(client, monkeypatch):
+    monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
+    task = await make()
+
+    response = await client.get(f"/api/tasks/{task.uuid}/output/?timeout=0.2")
+
+    assert response.status_code == 202
+
+
 # -- events ---------------------------------------------------------------------------------------------------------
 
 

@@ -304,6 +304,17 @@ async def test_binary_frame_ends_the_connection(viewer):
         assert await socket.close_code() == 4415
 
 
+async def test_flood_of_frames_ends_the_connection(viewer):
+    task = await make()
+    async with Socket(logs_of(task), viewer) as socket:
+        for _ in range(flow.FRAMES + 20):
+            await socket.send('{"type": "ping"}')
+        frames, code = await socket.frames()
+
+    assert code == 4429
+    assert frames == [{"type": "pong"}] * flow.FRAMES
+
+
 async def test_ping_is_answered(viewer):
     task = await make()
     async with Socket(logs_of(task), viewer) as socket:
