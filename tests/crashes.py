@@ -34,6 +34,7 @@ class Plan:
     tasks: int = 2000
     worker_kills: int = 10
     child_kills: int = 20
+    disconnects: int = 10  # of all workers' connections at once, where there is a server
     keys: int = 8
     workers: int = 2
     slots: int = 4
@@ -68,6 +69,7 @@ def run(database_url: str, folder: Path, plan: Plan) -> Verdict:
         "seconds": round(time.monotonic() - started, 1),
         "workers_killed": killing.worker_kills,
         "children_killed": killing.child_kills,
+        "disconnects": killing.disconnects,
     }
     return verdict
 
@@ -93,7 +95,7 @@ class Killing:
     """The workers, and what happens to them."""
 
     def __init__(self, database_url: str, trail: Path, plan: Plan, chance: random.Random) -> None:
-        self.worker_kills = self.child_kills = 0
+        self.worker_kills = self.child_kills = self.disconnects = 0
         self.problems: list[str] = []
         self._database_url = database_url
         self._trail = trail
@@ -116,6 +118,8 @@ class Killing:
                 self._kill_worker()
             elif self._is_time(self.child_kills, plan.child_kills, ended):
                 self._kill_child()
+            elif connection.vendor == "postgresql" and self._is_time(self.disconnects, plan.disconnects, ended):
+                self._disconnect()
             else:
                 time.sleep(0.02)
             for worker in self._workers:
@@ -143,6 +147,14 @@ class Killing:
                 return
             self.child_kills += 1
 
+    def _disconnect(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        self.disconnects += 1
+
     def end(self) -> None:
         for worker in self._workers:
             worker.end()
@@ -157,6 +169,7 @@ def judge(
     verdict = Verdict()
     by_task = trails.by_task(runs)
     lost = Counter(Attempt.objects.filter(outcome="lost").values_list("task_id", flat=True))
+    unheard = Counter(Attempt.objects.filter(outcome="stopped").values_list("task_id", flat=True))
     for task in Task.objects.all():
         seen = by_task[str(task.uuid)]
         ends = moves[task.pk, "done"] + moves[task.pk, "failed"] + moves[task.pk, "aborted"]
@@ -165,7 +178,8 @@ def judge(
             "ended once": ends == 1,
             "ran to its end": any(run.ended for run in seen),
             "ran again only after a crash": len(seen) <= 1 + lost[task.pk] and task.losses == lost[task.pk],
-            "was claimed once, and once after each crash": moves[task.pk, "running"] == 1 + lost[task.pk],
+            "was claimed once, and once after each crash": moves[task.pk, "running"]
+            == 1 + lost[task.pk] + unheard[task.pk],
         }
         wrong = [fact for fact, holds in facts.items() if not holds]
         if wrong:
@@ -182,6 +196,7 @@ def judge(
         "runs": len(runs),
         "runs_cut_off": sum(not run.ended for run in runs),
         "losses": sum(lost.values()),
+        "claims_unheard": sum(unheard.values()),
     }
     return verdict
 

@@ -27,6 +27,7 @@ from ..statuses import Outcome, Status
 from .executors.base import Executor
 from .held import HeldTask, Key, hold
 from .recorder import Inbox, Recorder, Report, settle
+from .rescue import release_strays
 from .settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Dispatcher:
         self._exhausted = False
         self._was_busy = False
         self._next_control = 0.0
+        self._next_strays = time.monotonic() + self._options.heartbeat
         self._next_look = 0.0
         self._pace = FIRST_PACE
         self._withdrawn: list[Key] = []
@@ -180,7 +182,7 @@ class Dispatcher:
             if task is None:
                 continue
             if what == "started":
-                self._started(task)
+                self._started(task, value)
                 continue
             report = self._pending.setdefault(key, Report(task))
             if what == "log":
@@ -190,20 +192,20 @@ class Dispatcher:
             else:
                 report.ended = value
 
-    def _started(self, task: HeldTask) -> None:
+    def _started(self, task: HeldTask, at: float) -> None:
         self._inbox.urgent.discard(task.key)
-        task.started = time.monotonic()
+        task.started = at
         timeout, deadline = task.assignment.run_timeout, task.assignment.run_deadline
         if timeout is not None:
-            self._set_deadline(task, task.started, timeout, f"run_timeout of {timeout:g} s exceeded")
+            self._set_deadline(task, at, timeout, f"run_timeout of {timeout:g} s exceeded")
         if deadline is not None:
-            self._set_deadline(task, task.started, deadline - time.time(), "run_until reached")
+            self._set_deadline(task, time.monotonic(), deadline - time.time(), "run_until reached")
 
-    def _set_deadline(self, task: HeldTask, started: float, seconds: float, reason: str) -> None:
+    def _set_deadline(self, task: HeldTask, since: float, seconds: float, reason: str) -> None:
         if len(self._deadlines) > 1000 + 4 * len(self._held):  # long timeouts of short runs would pile up
             self._deadlines = [entry for entry in self._deadlines if entry[1] in self._held]
             heapq.heapify(self._deadlines)
-        heapq.heappush(self._deadlines, (started + seconds, task.key, started, reason))
+        heapq.heappush(self._deadlines, (since + seconds, task.key, task.started or since, reason))
 
     def _write(self) -> None:
         if not self._pending:
@@ -247,6 +249,9 @@ class Dispatcher:
             is_live = notifier(self._using).is_live
             self._next_control = now + (CONTROL_SECONDS if is_live else min(0.5, self._options.poll_interval))
             self._look_for_aborts()
+        if now >= self._next_strays:
+            self._next_strays = now + self._options.heartbeat
+            release_strays(self._using, self.worker_id, self._held)
 
     def _look_for_aborts(self) -> None:
         if not self._held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Inbox:
         """Attempts whose start must be known at once: their time runs from it."""
 
     def started(self, key: Key) -> None:
-        self._items.append(("started", key, None))
+        self._items.append(("started", key, time.monotonic()))
         if key in self.urgent:
             self._wake()
 
@@ -83,6 +84,7 @@ class Recorder:
         self.using = using
         self.worker_id = worker_id
         self._max_losses = max_losses
+        self._is_unsure = False
 
     def write(self, reports: Sequence[Report]) -> list[HeldTask]:
         """Write them all; return the tasks that are not this worker's any more (nothing was written of those).
@@ -91,7 +93,7 @@ class Recorder:
             DatabaseError: nothing was written; the same reports may be given again.
         """
         try:
-            return in_transaction(self.using, lambda: self._write(reports))
+            return self._commit(reports)
         except DatabaseError as error:
             if len(reports) == 1 or database(self.using).is_transient(error):
                 raise
@@ -101,9 +103,23 @@ class Recorder:
             lost += self._write_alone(report)
         return lost
 
+    def _commit(self, reports: Sequence[Report]) -> list[HeldTask]:
+        """Write them in one transaction. After a failure we can't be sure that nothing was: the answer to a commit
+        may have been lost with the connection. What is written again then, under our guard, is the very same.
+        """
+
+        def work() -> list[HeldTask]:
+            lost = self._write(reports)
+            self._is_unsure = True
+            return lost
+
+        lost = in_transaction(self.using, work)
+        self._is_unsure = False
+        return lost
+
     def _write_alone(self, report: Report) -> list[HeldTask]:
         try:
-            return in_transaction(self.using, lambda: self._write([report]))
+            return self._commit([report])
         except DatabaseError as error:
             if database(self.using).is_transient(error):
                 raise
@@ -116,7 +132,7 @@ class Recorder:
                     "traceback": None,
                 }
                 report.ended = Ended(*report.task.key, "failed", error=what, ended=report.ended.ended)
-            return in_transaction(self.using, lambda: self._write([report]))
+            return self._commit([report])
 
     # -- one transaction ------------------------------------------------------------------------------------------
 
@@ -198,7 +214,8 @@ class Recorder:
 
     def _insert(self, entries: list[TaskLog]) -> None:
         if entries:
-            TaskLog.objects.using(self.using).bulk_create(entries, batch_size=500)
+            rows = TaskLog.objects.using(self.using)
+            rows.bulk_create(entries, batch_size=500, ignore_conflicts=self._is_unsure)
 
     def _end(self, task: HeldTask, ended: Ended, now: datetime) -> bool:
         """Write an end other than done; False when the task is not this worker's any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime, timedelta
 
 from django.db import connections
@@ -14,6 +14,7 @@ from ..conf import Options
 from ..databases import database, in_transaction
 from ..lifecycle import Held
 from ..models import Task, Worker
+from ..statuses import Outcome
 from .settings import is_alive, machine_id
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,21 @@ def rescue(using: str, options: Options) -> int:
     known = Worker.objects.filter(pk=OuterRef("worker_id"))
     orphans = Task.objects.using(using).running().filter(~Exists(known), started_at__lt=now - timedelta(seconds=5))
     return moved + _release(orphans, now, using, options)
+
+
+def release_strays(using: str, worker_id: int, held: Container[tuple[int, int]]) -> int:
+    """Put back the tasks that a worker has by its rows and not in its hands; return how many.
+
+    So it is when the answer to its claim was lost with the connection. They have never run. To be called between two
+    claims of that worker.
+    """
+    now = database(using).now(connections[using])
+    rows = Task.objects.using(using).running().filter(worker_id=worker_id)
+    strays = [pk for pk, attempt in rows.values_list("id", "attempt") if (pk, attempt) not in held]
+    for stray, _, _ in _held(rows.filter(id__in=strays)) if strays else ():
+        logger.warning("task was claimed unheard task_id=%s worker_id=%s", stray.uuid, worker_id)
+        lifecycle.postponed(stray, None, Outcome.STOPPED, now=now, using=using)
+    return len(strays)
 
 
 def _is_lost(worker: Worker, now: datetime, lease: float) -> bool:
@@ -81,4 +97,4 @@ def beat(using: str, worker_id: int, running: int) -> bool:
     return bool(hit)
 
 
-__all__ = ["beat", "rescue"]
+__all__ = ["beat", "release_strays", "rescue"]

@@ -13,7 +13,9 @@ pytestmark = [pytest.mark.end_to_end]
 
 def test_killed_workers_and_children_lose_nothing_and_exceed_nothing(database_url: str, tmp_path: Path) -> None:
     """The short form of `make soak`."""
-    plan = crashes.Plan(tasks=300, worker_kills=3, child_kills=5, keys=2, seconds=(0.05, 0.15), patience=90)
+    plan = crashes.Plan(
+        tasks=300, worker_kills=3, child_kills=5, disconnects=4, keys=2, seconds=(0.05, 0.15), patience=90
+    )
 
     verdict = crashes.run(database_url, tmp_path, plan)
 

@@ -264,3 +264,15 @@ def test_tasks_of_a_killed_worker_are_finished_by_the_next(start_worker, place) 
     assert "was lost" in fresh(stops).abort_reason
     assert [(a.outcome, a.worker_name) for a in Attempt.objects.filter(task=task)] == [("lost", first.name)]
     assert not Worker.objects.exists()
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back(start_worker) -> None:
+    worker = start_worker("--executor", "thread", HEARTBEAT=0.3).wait_until_registered()
+    task = tasker.add_task("describe", run_at=timezone.now() + timedelta(hours=1))
+
+    Task.objects.filter(pk=task.pk).update(
+        status="running", hold=-1, run_at=None, attempt=1, worker_id=worker.pk, started_at=timezone.now()
+    )
+
+    wait_for(task)
+    assert (fresh(task).status, fresh(task).attempt, fresh(task).losses) == ("done", 1, 0)
