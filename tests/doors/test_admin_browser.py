@@ -166,6 +166,11 @@ def test_add_watch_filter_search_and_abort(visit, server):
         page.click("[data-log=new]")
         expect(page.locator("[data-log=follow]")).to_have_attribute("aria-pressed", "true")
 
+        log.hover()
+        page.mouse.wheel(0, -400)
+        expect(page.locator("[data-log=follow]")).to_have_attribute("aria-pressed", "false")
+        expect(page.locator("[data-log=new]")).to_contain_text("New lines:")
+
         page.click(".tasker-actions a:has-text('Abort')")
         page.fill("[name=reason]", "seen enough")
         page.click("[type=submit][value=Abort]")

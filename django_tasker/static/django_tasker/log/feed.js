@@ -64,7 +64,7 @@ export class Feed {
 
   followSocket() {
     const scheme = window.location.protocol === "https:" ? "wss:" : "ws:";
-    const address = `${scheme}//${window.location.host}${this.socketPath}?after=${this.last}`;
+    const address = `${scheme}//${window.location.host}${this.socketPath}?after=${this.last}&max_level=0`;
     return new Promise((resolve, reject) => {
       const socket = (this.webSocket = new WebSocket(address));
       let batch = [];
