@@ -140,6 +140,10 @@ def test_every_way_to_end(start_worker, place) -> None:
     earlier = Attempt.objects.filter(task=fails).order_by("number").values_list("number", "outcome", "error__message")
     assert list(earlier) == [(1, "retried", "attempt 1"), (2, "retried", "attempt 2")]
     assert fresh(fails).error["message"] == "attempt 3"
+    ends = [a.ended_at for a in Attempt.objects.filter(task=fails).order_by("number")]
+    starts = [Attempt.objects.get(task=fails, number=2).started_at, fresh(fails).started_at]
+    pauses = [(start - end).total_seconds() for end, start in zip(ends, starts, strict=True)]
+    assert pauses[0] >= 0.045 and pauses[1] >= 0.09, "the delay doubles, and a tenth of it is chance"
     assert Attempt.objects.filter(task=heals, error__type="ValueError").count() == 2
     assert messages(heals) == ["begin 1", "end 1", "begin 2", "end 2", "begin 3", "end 3"]
     assert [a.outcome for a in Attempt.objects.filter(task=postpones)] == ["postponed"]
