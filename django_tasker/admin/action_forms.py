@@ -63,6 +63,8 @@ class JsonInput(forms.JSONField):
         super().__init__(label=gettext_lazy("Data"), required=False, encoder=Utf8Encoder, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
+        if value is None:
+            return ""
         if isinstance(value, dict | list):
             return json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode()
         text = super().prepare_value(value)

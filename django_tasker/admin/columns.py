@@ -97,7 +97,7 @@ class TaskColumns:
 
     @admin.display(description=gettext_lazy("priority"), ordering="priority")
     def priority_shown(self, task: Task) -> SafeString:
-        return format_html('<span title="{}">{}</span>', _("The smallest runs first."), number_text(task.priority))
+        return format_html('<bdi title="{}">{}</bdi>', _("The smallest runs first."), number_text(task.priority))
 
     @admin.display(description=gettext_lazy("progress"))
     def progress_shown(self, task: Task) -> SafeString:

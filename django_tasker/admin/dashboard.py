@@ -24,6 +24,7 @@ from ..statuses import ENDED, Status
 RUNNING_SHOWN = 20
 OPERATIONS_SHOWN = 50
 WORKERS_SHOWN = 50
+WARNINGS_SHOWN = 3
 SHARE = 20
 HEIGHT = 100
 
@@ -87,11 +88,13 @@ def dashboard() -> dict[str, Any]:
     workers = [WorkerRow(w, _is_lost(w, now)) for w in Worker.objects.order_by("name")[:WORKERS_SHOWN]]
     counts, oldest = _shared("counts", _count)
     operations = _operations(counts, paused, workers)
+    unserved = [row for row in operations if row.counts.get(Status.NEW) and not row.is_served]
     return {
         "totals": {status.value: sum(row.counts.get(status, 0) for row in operations) for status in Status},
         "operations": operations[:OPERATIONS_SHOWN],
         "hidden_operations": max(len(operations) - OPERATIONS_SHOWN, 0),
-        "unserved": [row for row in operations if row.counts.get(Status.NEW) and not row.is_served],
+        "unserved": unserved[:WARNINGS_SHOWN],
+        "more_unserved": max(len(unserved) - WARNINGS_SHOWN, 0),
         "oldest_waiting_at": oldest,
         "paused": paused,
         "workers": workers,

@@ -146,7 +146,8 @@ class TaskAdmin(columns.TaskColumns, TaskModelAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         try:
-            return super().add_view(request, form_url, extra_context)
+            # Saving leads to the new task's page in any case.
+            return super().add_view(request, form_url, {"show_save_and_continue": False, **(extra_context or {})})
         except (DuplicateTask, InvalidTask) as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(self.url("add"))

@@ -55,6 +55,14 @@ def test_waiting_tasks_without_a_live_worker_are_warned_of(page):
     assert content.count("(lost)") == 1
 
 
+def test_many_warnings_are_cut_short(page):
+    tasker.add_tasks({"operation": f"op-{n}"} for n in range(5))
+
+    content = page("view_task")
+
+    assert content.count("which no live worker runs") == 3 and "(+ 2)" in content
+
+
 def test_running_tasks_show_their_progress_and_workers_their_slots(page):
     task = tasker.add_task("echo")
     Task.objects.filter(pk=task.pk).update(
