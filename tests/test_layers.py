@@ -35,7 +35,7 @@ OPTIONAL = {
     "rest_framework": ("api",),
     "django_filters": ("api",),
     "drf_spectacular": ("api",),
-    "channels": ("consumers", "routing", "receivers"),
+    "channels": ("consumers", "routing", "notify"),
     "psycopg": ("databases", "notify"),
     "MySQLdb": ("databases", "notify"),
     "pymysql": ("databases", "notify"),

@@ -40,6 +40,10 @@ def _make(using: str) -> Notifier:
         from .sqlite import SQLiteNotifier
 
         return SQLiteNotifier(using)
+    from . import layers
+
+    if layers.is_configured():
+        return layers.ChannelLayerNotifier(using)
     from .polling import PollingNotifier
 
     return PollingNotifier(using)

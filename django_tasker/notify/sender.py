@@ -42,6 +42,11 @@ class Sender:
         self._broken_until = 0.0
         self._recent: deque[float] = deque(maxlen=BUSY_PER_SECOND)
 
+    @property
+    def is_broken(self) -> bool:
+        """Did sending fail just now?"""
+        return self._is_closed or time.monotonic() < self._broken_until
+
     def is_needed(self) -> bool:
         """Count a transaction that wants to notify; should it leave that to the sender?"""
         now = time.monotonic()
