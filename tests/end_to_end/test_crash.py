@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from django_tasker import tasker
+from django_tasker.models import Task, Worker
 from tests import crashes
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.end_to_end]
 
@@ -23,3 +27,32 @@ def test_killed_workers_and_children_lose_nothing_and_exceed_nothing(database_ur
     assert (verdict.figures["workers_killed"], verdict.figures["children_killed"]) == (3, 5)
     assert verdict.figures["losses"] >= 5
     assert verdict.figures["most_at_once_of_limit_2"] > 1
+
+
+def test_a_worker_that_was_silent_too_long_changes_nothing_and_begins_anew(start_worker, tmp_path: Path) -> None:
+    """It is stopped, not killed: its child goes on, and what it reports comes too late."""
+    lease = {"LEASE": 2, "HEARTBEAT": 0.5}
+    data = {"started": str(tmp_path / "started"), "end": str(tmp_path / "end")}
+    task = tasker.add_task("wait-for-file", data)
+    first = start_worker("--concurrency", "1", **lease)
+    wait_until(Path(data["started"]).exists, 30)
+    child = int(wait_until(Path(data["started"]).read_text))
+
+    with crashes.audit() as moves:
+        first.signal(signal.SIGSTOP)
+        second = start_worker("--concurrency", "1", **lease)
+        wait_until(lambda: Task.objects.get(pk=task.pk).worker_name == second.name, 30)
+        Path(data["end"]).touch()
+        wait_until(lambda: Task.objects.get(pk=task.pk).status == "done", 30)
+        first.signal(signal.SIGCONT)
+        wait_until(lambda: Worker.objects.filter(name=first.name).exists(), 30)
+        second.signal()
+        assert second.wait() == 0
+        after = tasker.add_task("noop")
+        wait_until(lambda: Task.objects.get(pk=after.pk).status == "done", 30)
+        assert moves()[task.pk, "done"] == 1
+
+    found = Task.objects.get(pk=task.pk)
+    assert (found.worker_name, found.losses) == (second.name, 1)
+    assert found.result != child
+    assert Task.objects.get(pk=after.pk).worker_name == first.name
