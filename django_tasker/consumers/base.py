@@ -46,6 +46,8 @@ class FrameConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     `{"type": "pong"}`). Anything else ends the connection.
     """
 
+    # None: with a layer, Channels would give each connection a channel and a task that waits for its messages.
+    channel_layer_alias = ""
     parameters: tuple[str, ...] = ()
     """Those that the query string may have."""
     _work: asyncio.Task[None] | None = None

@@ -176,6 +176,18 @@ async def test_unknown_task(viewer):
         assert await socket.close_code() == 4404
 
 
+async def test_channel_layer_that_is_away_harms_nobody(viewer, settings):
+    layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [("127.0.0.1", 1)]}}
+    settings.CHANNEL_LAYERS = {"default": layer}
+    task = await make()
+    await write(task.uuid, 1, 2)
+    await end(task.uuid, "done")
+    async with Socket(logs_of(task), viewer) as socket:
+        frames, code = await socket.frames()
+
+    assert (len(frames), code) == (3, 1000)
+
+
 # -- who is let in --------------------------------------------------------------------------------------------------
 
 PATHS = ["/ws/tasker/tasks/0b5b0c4c-1111-4222-8333-944444444444/logs/", "/ws/tasker/events/"]
