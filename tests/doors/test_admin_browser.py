@@ -255,6 +255,19 @@ def test_without_websockets_the_viewer_asks(visit):
     assert seqs(page) == [1, 2, 3, 4]
 
 
+def test_viewer_whose_permission_is_taken_away_is_told(visit):
+    page = visit("change_task")  # the admin lets them view as well, the websocket does not
+    task = write_log(3)
+    Task.objects.filter(pk=task.pk).update(status="running", ended_at=None)
+    page.goto(f"{LIST}{task.pk}/change/")
+    expect(page.locator("[data-log=state]")).to_have_text("Live (polling)")
+
+    User.objects.get().user_permissions.clear()
+
+    expect(page.locator("[data-log=state]")).to_have_text("You may not see this log any more.")
+    assert seqs(page) == [1, 2, 3]
+
+
 def test_pages_obey_a_strict_content_security_policy(visit):
     page = visit()
     task = write_log(500)

@@ -95,9 +95,10 @@ export class Feed {
         flush();
         if (this.isStopped) return resolve();
         if (status !== null) return resolve(this.end(status));
-        if (code === 4401 || code === 4403 || code === 4404) return reject(Object.assign(new Error(), { isFinal: true }));
-        // Where none ever opened, or a proxy cuts each off at once, no websocket is served: ask instead.
-        if (!this.wasOpen || (this.silent >= MAX_SILENT && code === 1006)) this.hasSocket = false;
+        // Where none ever opened, a proxy cuts each off at once, or it refuses us, ask the admin instead, which has the
+        // last word on who may see the log.
+        const isRefused = code >= 4400 && code < 4500;
+        if (!this.wasOpen || isRefused || (this.silent >= MAX_SILENT && code === 1006)) this.hasSocket = false;
         if (!this.hasSocket) return resolve();
         reject(new Error(`closed with ${code}`));
       };
