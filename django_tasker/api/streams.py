@@ -46,6 +46,7 @@ class EventStreamRenderer(JSONRenderer):
 class StreamViewSet(WaitingViewSet):
     """`tasks/{uuid}/output/` and `events/`."""
 
+    http_method_names = ["get"]  # HEAD would wait as well, for nothing
     pagination_class = None
     filter_backends = ()
     renderer_classes = (JSONRenderer, EventStreamRenderer)

@@ -236,6 +236,10 @@ async def test_stream_tells_that_events_were_lost(client, monkeypatch):
     assert await stream.ended()
 
 
+async def test_nothing_is_waited_for_without_being_sent(client):
+    assert (await client.head("/api/events/")).status_code == 405
+
+
 async def test_who_may_not_gets_no_stream(client, viewer):
     assert problem(await client.get("/api/events/?pattern=task.dnoe"), 400)[0] == "unknown_event"
     assert problem(await client.get("/api/events/?patern=*"), 400) == ("invalid_query", "patern")

@@ -162,6 +162,7 @@ async def test_deleted_task_ends_the_log(viewer):
     assert code == 1000
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     "query", ["?after=-1", "?after=x", "?max_level=loud", "?aftre=1", "?after=%ff", "?after=1&b=&c", "?max_level=%00"]
 )
@@ -193,12 +194,14 @@ async def test_channel_layer_that_is_away_harms_nobody(viewer, settings):
 PATHS = ["/ws/tasker/tasks/0b5b0c4c-1111-4222-8333-944444444444/logs/", "/ws/tasker/events/"]
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("path", PATHS)
 async def test_anonymous_is_refused(path):
     async with Socket(path) as socket:
         assert await socket.frames() == ([], 4401)
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("path", PATHS)
 async def test_user_without_permission_is_refused(path):
     user = await closing(user_with)("change_task", "abort_task")
@@ -206,6 +209,7 @@ async def test_user_without_permission_is_refused(path):
         assert await socket.frames() == ([], 4403)
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("origin", [b"http://evil.example", b"null", b"http://[", b"https://testserver.evil.example"])
 async def test_wrong_origin_is_refused_in_the_handshake(viewer, path, origin):
@@ -291,6 +295,7 @@ def _session_of(client):
 # -- frames of the client -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -309,6 +314,7 @@ async def test_malformed_and_huge_frames_end_the_connection(viewer, text, code):
         assert await socket.close_code() == code
 
 
+@pytest.mark.sqlite_only
 async def test_binary_frame_ends_the_connection(viewer):
     task = await make()
     async with Socket(logs_of(task), viewer) as socket:
@@ -316,6 +322,7 @@ async def test_binary_frame_ends_the_connection(viewer):
         assert await socket.close_code() == 4415
 
 
+@pytest.mark.sqlite_only
 async def test_flood_of_frames_ends_the_connection(viewer):
     task = await make()
     async with Socket(logs_of(task), viewer) as socket:
@@ -407,6 +414,7 @@ async def test_events_that_match_are_sent_to_all_viewers(viewer):
             }
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("pattern", ["task.dnoe", "x" * 201, "%00", "task.add", "task.(a*)*"])
 async def test_pattern_that_matches_no_event_is_refused(viewer, pattern):
     async with Socket(f"/ws/tasker/events/?pattern={pattern}", viewer) as socket:
