@@ -45,7 +45,7 @@ def uuids():
 
 
 SETTINGS = hypothesis.settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "7")),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "5")),
     deadline=None,
     suppress_health_check=list(hypothesis.HealthCheck),
     database=None,

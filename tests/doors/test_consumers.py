@@ -323,7 +323,8 @@ async def test_binary_frame_ends_the_connection(viewer):
 
 
 @pytest.mark.sqlite_only
-async def test_flood_of_frames_ends_the_connection(viewer):
+async def test_flood_of_frames_ends_the_connection(viewer, monkeypatch):
+    monkeypatch.setattr(flow, "FRAME_SECONDS", 1000)
     task = await make()
     async with Socket(logs_of(task), viewer) as socket:
         for _ in range(flow.FRAMES + 20):
