@@ -40,6 +40,10 @@ def wait_for_file(path: str) -> None:
     wait_until(Path(path).exists, SECONDS)
 
 
+def is_stopping() -> bool:
+    return Worker.objects.filter(stopping_at__isnull=False).exists()
+
+
 def statuses(*tasks: Task) -> list[str]:
     return [fresh(task).status for task in tasks]
 
@@ -217,11 +221,12 @@ def test_stop_gives_grace_then_treats_each_by_its_on_stop(start_worker, place) -
     ends = tasker.add_task("wait-for-file", data[0])
     postponed = tasker.add_task("loop-and-swallow", data[1])
     aborted = tasker.add_task("loop-and-swallow", data[2], on_stop="abort")
-    worker = start_worker("--concurrency", "3", "--grace", "1", ABORT_GRACE=0.3)
+    worker = start_worker("--concurrency", "3", "--grace", "3", ABORT_GRACE=0.3)
     for entry in data:
         wait_for_file(entry["started"])
 
     worker.signal()
+    wait_until(is_stopping, SECONDS)
     not_begun = tasker.add_task("noop", priority=-1)
     Path(data[0]["end"]).touch()
 
@@ -238,7 +243,7 @@ def test_second_signal_skips_the_wait(start_worker, place) -> None:
     wait_for_file(place("started"))
 
     worker.signal(signal.SIGINT)
-    wait_until(lambda: Worker.objects.filter(stopping_at__isnull=False).exists(), SECONDS)
+    wait_until(is_stopping, SECONDS)
     assert fresh(task).status == "running"
     worker.signal(signal.SIGTERM)
 
