@@ -65,6 +65,11 @@ class RunningTasks:
             if condition.predicate(task):
                 self._counts[query_id] = condition, count + 1
 
+    def keep_started(self) -> None:
+        """Remember what this pass has started, once it is claimed, so that the next one need not read it."""
+        if self._fresh:  # else nothing counts now, and would forget them when they end
+            self._known.update(((task.id, task.started_at), task) for task in self._started)
+
     def matching(self, condition: Condition) -> list[Facts]:
         """The running tasks that match the condition's query."""
         self._refresh(condition.fields)

@@ -185,6 +185,7 @@ class Admission:
         else:
             return PassResult(now=state.now, unfinished=True)
         result = self._claim(locked, state.now)
+        self.running.keep_started()
         moved = walk.move_crowds()
         result.unfinished = walk.ran_out or (walk.met_unasked and not result.claimed)
         # Back to the cheap pass when nothing that needs the gate was met.
