@@ -13,7 +13,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_tasker import tasker
+from django_tasker import lifecycle, tasker
 from django_tasker.admission import Admission, Claimant, passes, streams
 from django_tasker.databases import alias
 from django_tasker.models import Pause, Stream, Task
@@ -22,8 +22,9 @@ from . import worlds
 from .reference import admit
 
 KINDS = {operation: operation for operation in worlds.OPERATIONS}
-steps = st.tuples(st.sampled_from(["pass", "end", "prioritize", "retry", "update"]), st.integers(0, 99), worlds.limits)
-law = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+happenings = ["pass", "pass", "add", "end", "abort", "prioritize", "postpone", "retry", "update", "lose"]
+steps = st.tuples(st.sampled_from(happenings), st.integers(0, 99), worlds.limits)
+law = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)
@@ -118,14 +119,23 @@ def test_passes_between_changes_start_what_the_reference_starts(
 
 def change(what: str, number: int) -> None:
     """Something that happens to a task between two passes."""
-    wanted = {"end": "running", "retry": "done"}.get(what, "new")
+    wanted = {"end": "running", "lose": "running", "retry": "done"}.get(what, "new")
     found = list(Task.objects.filter(status=wanted).order_by("pk"))
+    if what == "add":
+        tasker.add_task("a", {"key": number % 4, "kind": "read"}, priority=float(number % 3 - 1))
+        return
     if not found:
         return
     task = found[number % len(found)]
     if what == "end":
         now = timezone.now()
         Task.objects.filter(pk=task.pk).update(status="done", ended_at=now, updated_at=now)
+    elif what == "lose":
+        lose(task)
+    elif what == "abort":
+        tasker.abort_task(task)
+    elif what == "postpone":
+        tasker.postpone_task(task, timezone.now() + timedelta(hours=number % 2))
     elif what == "retry":
         tasker.retry_task(task)
     elif what == "prioritize":
@@ -133,6 +143,14 @@ def change(what: str, number: int) -> None:
     else:
         query = {"data.key": number % 4}
         tasker.update_task(task, concurrency=[{"scope": "running", "query": query, "limit": number % 2}])
+
+
+def lose(task: Task) -> None:
+    """What a rescuer does with a task whose worker went silent."""
+    names = ("id", "uuid", "operation", "attempt", "worker_id", "max_attempts", "retry_delay", "keep_for", "on_stop")
+    values = {name: getattr(task, name) for name in names}
+    held = lifecycle.Held(**values, losses=task.losses, started_at=task.started_at)
+    assert lifecycle.lost(held, "gone", max_losses=9, now=timezone.now(), using=alias())
 
 
 def lost_rows() -> list[int]:
