@@ -166,7 +166,6 @@ class Task(models.Model):
         indexes = [
             models.Index(
                 fields=["hold", "priority", "id"],
-                include=["lane", "run_at"],
                 condition=Q(status=Status.NEW),
                 name="tasker_task_claim",
             ),

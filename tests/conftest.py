@@ -16,10 +16,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "sqlite_only: tells the same on every database, or concerns SQLite; run there")
-
-
 @pytest.fixture
 def wait_until():
     """wait_until(fact, timeout=10): the first true value of fact(), or a failure that shows the last one."""

@@ -317,8 +317,9 @@ def test_replaced_database_file_is_watched_anew(tmp_path, wait_until, monkeypatc
     notifier = SQLiteNotifier("default")
     with notifier.subscribe("queue") as subscription:
         wait_until(lambda: notifier.is_live)
-        path.unlink()
-        sqlite3.connect(path).execute("CREATE TABLE a (b)").connection.close()
+        other = tmp_path / "other.sqlite3"  # another inode for certain, and no journal of the first one
+        sqlite3.connect(other).execute("CREATE TABLE a (b)").connection.close()
+        other.replace(path)
         time.sleep(0.2)
         subscription.wait(0)
 
