@@ -18,6 +18,7 @@ from ..conditions import Condition, look_up
 from ..json_values import stand_in
 from ..models import Task
 from ..statuses import Status
+from . import rows
 from .facts import KEPT, Facts, read
 
 VOLATILE = frozenset(
@@ -91,17 +92,16 @@ class RunningTasks:
         if not known:
             self.fields |= fields
             self._known = {}
-        running = Task.objects.using(self._using).filter(status=Status.RUNNING)
-        if volatile:
-            self._known = {(task.id, task.started_at): task for task in read(running, self.fields)}
-        else:
-            keys = list(running.values_list("id", "started_at"))
-            unknown = [key[0] for key in keys if key not in self._known]
-            self._known = {key: self._known[key] for key in keys if key in self._known}
-            for start in range(0, len(unknown), 500):
-                # Not asked for `running` again: a plan that begins with the status would read them all each time.
-                rows = Task.objects.using(self._using).filter(id__in=unknown[start : start + 500])
-                self._known.update(((task.id, task.started_at), task) for task in read(rows, self.fields))
+        keys = rows.running(self._using)
+        known_before = {} if volatile else self._known
+        unknown = [key[0] for key in keys if key not in known_before]
+        self._known = {key: known_before[key] for key in keys if key in known_before}
+        for start in range(0, len(unknown), 500):
+            # Not asked for `running` again: a plan that begins with the status would read them all each time.
+            tasks = Task.objects.using(self._using).filter(id__in=unknown[start : start + 500])
+            for task in read(tasks, self.fields):
+                if task.status == Status.RUNNING:
+                    self._known[task.id, task.started_at] = task
         self._fresh, self._volatile = True, volatile
 
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from ..models import Task
 
-KEPT = frozenset(["id", "started_at", "operation", "queue", "data"])
+KEPT = frozenset(["id", "status", "started_at", "operation", "queue", "data"])
 """Read of every running task; more when a query asks for it."""
 
 WAITING = KEPT | {"attempt", "lane", "updated_at", "concurrency", "uuid", "unique_key"}
@@ -22,6 +22,7 @@ class Facts:
     """A task's columns as attributes. One that was not read with the others is read when it is asked for."""
 
     id: int
+    status: str
     attempt: int
     lane: int
     concurrency: Any

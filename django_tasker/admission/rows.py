@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -95,6 +96,29 @@ def front(using: str, names: Sequence[str], size: int) -> list[list[Any]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return convert(using, names, cursor.fetchall())
+
+
+def running(using: str) -> list[tuple[int, datetime | None]]:
+    """Id and start of every running task, of all workers.
+
+    Each has a worker; saying so lets databases use the small index of running tasks. By the status alone, SQLite
+    reads the whole table when its statistics are of a time when nothing ran.
+    """
+    names = ("id", "started_at")
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT id, started_at FROM {TABLE} WHERE status = 'running' AND worker_id IS NOT NULL")
+        return [(pk, started) for pk, started in convert(using, names, cursor.fetchall())]
+
+
+def waiting_ids(using: str, where: str, params: Sequence[Any] = (), *, size: int | None = None) -> list[int]:
+    """Ids of new rows, locked; those that somebody else has locked are left out."""
+    connection = connections[using]
+    sql = f"SELECT id FROM {TABLE} WHERE status = 'new' AND {where}" + (f" LIMIT {size:d}" if size else "")
+    if connection.features.has_select_for_update_skip_locked:
+        sql += " FOR UPDATE SKIP LOCKED"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _after(using: str, after: tuple[float, int] | None) -> tuple[str, list[Any]]:

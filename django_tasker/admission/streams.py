@@ -13,6 +13,7 @@ from django.utils import timezone
 from ..conditions import FRONT, LATER
 from ..models import Stream, Task
 from ..statuses import Status
+from . import rows
 
 MOVE_AT_ONCE = 5000
 """Rows moved in one statement."""
@@ -23,8 +24,8 @@ CROWD = 32
 
 def bring_due_to_front(using: str, now: datetime) -> bool:
     """Move tasks whose `run_at` has come to the front; False when there are more than one statement should move."""
-    due = Task.objects.using(using).filter(status=Status.NEW, hold=LATER, run_at__lte=now)
-    ids = list(due.select_for_update(skip_locked=True).values_list("id", flat=True)[:MOVE_AT_ONCE])
+    until = connections[using].ops.adapt_datetimefield_value(now)
+    ids = rows.waiting_ids(using, f"hold = {LATER} AND run_at <= %s", [until], size=MOVE_AT_ONCE)
     _put(using, ids, FRONT)
     return len(ids) < MOVE_AT_ONCE
 
@@ -43,26 +44,20 @@ def move(using: str, refused: Mapping[int, list[int]], reasons: Mapping[int, Any
             continue
         if stream_id not in existing:
             Stream.objects.using(using).create(id=stream_id, reason=reasons[stream_id], created_at=timezone.now())
-        moved += _put(using, ids[:MOVE_AT_ONCE], stream_id)
+        free = rows.waiting_ids(using, f"id IN ({_listed(ids[:MOVE_AT_ONCE])})")
+        moved += _put(using, free, stream_id)
     return moved
 
 
 def _put(using: str, ids: Sequence[int], hold: int) -> int:
-    """Put these rows, those that are new and that nobody else has locked, into a stream.
+    """Put these rows, which are locked, into a stream.
 
     Thousands of ids at a time: written into the statement, they cost a tenth of what the ORM's parameters do.
     """
-    connection = connections[using]
-    table = Task._meta.db_table
-    with connection.cursor() as cursor:
-        if ids and connection.features.has_select_for_update_skip_locked:
-            cursor.execute(
-                f"SELECT id FROM {table} WHERE id IN ({_listed(ids)}) AND status = 'new' FOR UPDATE SKIP LOCKED"
-            )
-            ids = [row[0] for row in cursor.fetchall()]
-        if not ids:
-            return 0
-        cursor.execute(f"UPDATE {table} SET hold = {hold:d} WHERE id IN ({_listed(ids)}) AND status = 'new'")
+    if not ids:
+        return 0
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"UPDATE {rows.TABLE} SET hold = {hold:d} WHERE id IN ({_listed(ids)}) AND status = 'new'")
         return int(cursor.rowcount)
 
 
@@ -73,11 +68,9 @@ def _listed(ids: Sequence[int]) -> str:
 def dissolve(using: str, stream_ids: Collection[int]) -> None:
     """Bring what is left in these streams back to the front, and forget those that are empty then."""
     for stream_id in stream_ids:
-        rows = Task.objects.using(using).filter(status=Status.NEW, hold=stream_id)
-        ids = list(rows.select_for_update(skip_locked=True).values_list("id", flat=True))
-        _put(using, ids, FRONT)
+        _put(using, rows.waiting_ids(using, "hold = %s", [stream_id]), FRONT)
         # A row that somebody has locked stays behind, and its stream with it.
-        if not rows.exists():
+        if not rows.page(using, stream_id, None, 1):
             Stream.objects.using(using).filter(id=stream_id).delete()
 
 

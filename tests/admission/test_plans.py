@@ -72,3 +72,15 @@ def test_no_statement_of_a_pass_reads_the_whole_table() -> None:
         plan = explain_sql(alias(), sql.replace("%", "%%"), [])
         assert "Seq Scan on django_tasker_task" not in plan, sql
         assert "SCAN django_tasker_task" not in plan or "INDEX tasker_task" in plan, f"{sql}\n{plan}"
+
+
+def test_running_tasks_are_found_by_their_index_when_statistics_know_of_none() -> None:
+    Task.objects.exclude(status="new").delete()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    with CaptureQueriesContext(connection) as captured:
+        assert rows.running(alias()) == []
+
+    [query] = captured.captured_queries
+    plan = explain_sql(alias(), query["sql"], [])
+    assert "tasker_task_running" in plan or "tasker_task_status_id" in plan
