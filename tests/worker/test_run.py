@@ -72,7 +72,7 @@ def test_a_circular_result_fails(run):
     circular: list = []
     circular.append(circular)
 
-    assert "nested more than" in run.returned(circular, options()).error["message"]
+    assert "nested too many levels" in run.returned(circular, options()).error["message"]
 
 
 def test_retry_carries_delay_and_reason(run):
