@@ -9,6 +9,7 @@ import difflib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -89,7 +90,12 @@ class Options:
 
     @property
     def log_level_number(self) -> int:
-        return int(logging.getLevelNamesMapping()[self.log_level.upper()])
+        return _level_number(self.log_level.upper())
+
+
+@cache
+def _level_number(name: str) -> int:
+    return logging.getLevelNamesMapping()[name]
 
 
 _CHOICES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ..assertions import Assertions
@@ -44,7 +45,7 @@ class WorkerSettings:
     registry: Registry = project_registry
     assertions: Assertions = project_assertions
 
-    @property
+    @cached_property
     def slots(self) -> dict[str, int]:
         """Executor kind -> how many runs at a time."""
         plain = self.concurrency or self.options.concurrency or os.cpu_count() or 1
