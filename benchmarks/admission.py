@@ -129,6 +129,8 @@ def claim(alias: str, world: str, number: int, batch: int, seconds: float, resul
             figures.seconds += took
             figures.claimed += len(result.claimed)
         figures.passes += 1
+        if figures.passes == 5 and figures.clearing_passes:
+            vacuum(alias)
         running.append([row.id for row in result.claimed])
         arrivals.add(len(result.claimed))
         if len(running) > 1:
@@ -137,6 +139,15 @@ def claim(alias: str, world: str, number: int, batch: int, seconds: float, resul
     figures.quiet_ms = 1000 * sorted(times)[len(times) // 10]
     figures.cpu_ms = 1000 * cpu / len(times)
     results.put(figures)
+
+
+def vacuum(alias: str) -> None:
+    """What autovacuum does within a minute of the move: the moved rows' dead entries leave the head of the index."""
+    from django.db import connections
+
+    if connections[alias].vendor == "postgresql":
+        with connections[alias].cursor() as cursor:
+            cursor.execute("VACUUM django_tasker_task")
 
 
 if __name__ == "__main__":
