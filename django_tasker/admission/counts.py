@@ -71,11 +71,6 @@ class RunningTasks:
         if self._fresh:  # else nothing counts now, and would forget them when they end
             self._known.update(((task.id, task.started_at), task) for task in self._started)
 
-    def matching(self, condition: Condition) -> list[Facts]:
-        """The running tasks that match the condition's query."""
-        self._refresh(condition.fields)
-        return list(filter(condition.predicate, self._tasks()))
-
     def _tasks(self) -> list[Facts]:
         return [*self._known.values(), *self._started]
 

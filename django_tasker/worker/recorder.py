@@ -28,8 +28,6 @@ _COUNT_COLUMNS = [
     ("warning_count", "int"),
     ("error_count", "int"),
 ]
-MAX_ENTRIES = 2000
-"""Log entries written in one transaction."""
 
 
 @dataclass(slots=True)
@@ -159,7 +157,8 @@ class Recorder:
         if report.ended is not None and report.ended.logs_dropped:
             text = f"{report.ended.logs_dropped:,} more log entries were dropped: the task's cap was reached."
             entries = [*entries, Entry(report.ended.ended, logging.WARNING, "django_tasker", text)]
-            report.entries = entries
+            # Kept with the report, once: the transaction may be run again after a conflict.
+            report.entries, report.ended.logs_dropped = entries, 0
         task = report.task
         return [
             TaskLog(
@@ -180,7 +179,7 @@ class Recorder:
         if not reports:
             return set()
         done = [
-            lifecycle.DoneRow(r.task.held, r.ended.result if r.ended else None, *self._counters(r, rows))
+            lifecycle.DoneRow(r.task.held, r.ended.result if r.ended else None, *counters(r.task, rows[r.task.key]))
             for r in reports
         ]
         return lifecycle.done(done, worker_id=self.worker_id, now=now, using=self.using)
@@ -189,14 +188,8 @@ class Recorder:
         if not reports:
             return set()
         stamp = connections[self.using].ops.adapt_datetimefield_value(now)
-        values = [(r.task.held.id, r.task.held.attempt, *self._counters(r, rows)) for r in reports]
+        values = [(r.task.held.id, r.task.held.attempt, *counters(r.task, rows[r.task.key])) for r in reports]
         return self._update(_COUNT_COLUMNS, values, [("updated_at", stamp)])
-
-    def _counters(self, report: Report, rows: dict[Key, list[TaskLog]]) -> tuple[int, int, int]:
-        task, entries = report.task, rows[report.task.key]
-        warnings = sum(logging.WARNING <= entry.level < logging.ERROR for entry in entries)
-        errors = sum(entry.level >= logging.ERROR for entry in entries)
-        return task.log_count + len(entries), task.warning_count + warnings, task.error_count + errors
 
     def _progress(self, reports: Sequence[Report], now: datetime) -> set[int]:
         if not reports:
@@ -259,9 +252,14 @@ class Recorder:
 def settle(report: Report) -> None:
     """After the commit: count what was written, so that the next entries are numbered after it."""
     task = report.task
-    task.log_count += len(report.entries)
-    task.warning_count += sum(logging.WARNING <= entry.level < logging.ERROR for entry in report.entries)
-    task.error_count += sum(entry.level >= logging.ERROR for entry in report.entries)
+    task.log_count, task.warning_count, task.error_count = counters(task, report.entries)
+
+
+def counters(task: HeldTask, entries: Sequence[Entry | TaskLog]) -> tuple[int, int, int]:
+    """The task's counts of entries, warnings and errors once `entries` are added."""
+    warnings = sum(logging.WARNING <= entry.level < logging.ERROR for entry in entries)
+    errors = sum(entry.level >= logging.ERROR for entry in entries)
+    return task.log_count + len(entries), task.warning_count + warnings, task.error_count + errors
 
 
 def _run_at(ended: Ended, now: datetime) -> datetime | None:

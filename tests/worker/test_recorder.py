@@ -65,3 +65,13 @@ def test_an_end_whose_answer_was_lost_stands(held: HeldTask, answers_lost: None)
     task = Task.objects.get(pk=held.held.id)
     assert (task.status, task.result, task.log_count) == ("done", 5, 1)
     assert TaskLog.objects.count() == 1
+
+
+def test_dropped_entries_are_noted_once_when_the_write_is_repeated(held: HeldTask, answers_lost: None) -> None:
+    writer = Recorder("default", WORKER, max_losses=3)
+    ended = Ended(*held.key, "done", result="5", ended=time.time(), logs_dropped=9)
+
+    writer.write([Report(held, entries("one"), ended=ended)])
+
+    assert [entry.message[:6] for entry in TaskLog.objects.order_by("seq")] == ["one", "9 more"]
+    assert Task.objects.get(pk=held.held.id).log_count == 2
