@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from django_tasker import tasker
@@ -67,7 +68,20 @@ def test_an_end_whose_answer_was_lost_stands(held: HeldTask, answers_lost: None)
     assert TaskLog.objects.count() == 1
 
 
-def test_dropped_entries_are_noted_once_when_the_write_is_repeated(held: HeldTask, answers_lost: None) -> None:
+@pytest.fixture
+def first_tries_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every transaction is undone once, as by a deadlock, and run again."""
+
+    def again(using: str, work: Any) -> Any:
+        with transaction.atomic(using=using):
+            work()
+            transaction.set_rollback(True, using=using)
+        return in_transaction(using, work)
+
+    monkeypatch.setattr(recorder, "in_transaction", again)
+
+
+def test_dropped_entries_are_noted_once_when_the_write_is_repeated(held: HeldTask, first_tries_undone: None) -> None:
     writer = Recorder("default", WORKER, max_losses=3)
     ended = Ended(*held.key, "done", result="5", ended=time.time(), logs_dropped=9)
 
