@@ -11,7 +11,8 @@ whole lane: during a pass running tasks only get more, and of the tasks ahead no
 pass finds out from the rows which reasons still refuse, skips those streams whole, and merges the others with the
 front in queue order. So no wake-up rule can be forgotten: end, abort, edit, delete and crash need only another pass.
 
-`passes` walks the queue, `running` counts what runs, `streams` moves rows between streams, `rows` reads them.
+`passes` holds the gate and claims, `walk` judges the queue in order, `sources` reads its streams, `counts` counts what
+runs and what waits ahead, `streams` moves rows between streams, `rows` and `facts` read them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_tasker import lifecycle, tasker
-from django_tasker.admission import Admission, Claimant, passes, streams
+from django_tasker.admission import Admission, Claimant, sources, streams, walk
 from django_tasker.databases import alias
 from django_tasker.models import Pause, Stream, Task
 
@@ -32,8 +32,8 @@ def small_crowds() -> Iterator[None]:
     """Let a few rows be a crowd, so that small worlds use streams."""
     with (
         mock.patch.object(streams, "CROWD", 3),
-        mock.patch.object(passes, "DISSOLVE_BELOW", 2),
-        mock.patch.object(passes, "_PAGES", (4, 8, 16)),
+        mock.patch.object(walk, "DISSOLVE_BELOW", 2),
+        mock.patch.object(sources, "PAGES", (4, 8, 16)),
     ):
         yield
 
