@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial, wraps
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -34,6 +34,9 @@ from .registry import Registry, Runner, autodiscover
 from .registry import registry as project_registry
 from .statuses import ENDED, Status
 from .subscriptions import subscriptions
+
+if TYPE_CHECKING:
+    from .worker.settings import WorkerSettings
 
 TaskRef = UUID | str | Task
 Query = Mapping[str, Any] | Q | None
@@ -567,19 +570,12 @@ class Tasker:
             settings: as the flags of `tasker_worker`: concurrency, executor, queues, operations, exclude, burst,
                 max_tasks, grace, name.
         """
-        from .worker.settings import WorkerSettings
         from .worker.worker import TaskWorker
 
         with self._lock:
             if self._worker is not None and self._worker.is_running:
                 return
-            for name in ("queues", "operations", "exclude"):
-                if settings.get(name) is not None:
-                    settings[name] = tuple(settings[name])
-            self._discover()
-            self._worker = TaskWorker(
-                WorkerSettings(using=alias(), registry=self._registry, assertions=self._assertions, **settings)
-            )
+            self._worker = TaskWorker(worker_settings(self, **settings))
             self._worker.start(abort_signal)
 
     def stop(self, grace: float | None = None) -> None:
@@ -613,6 +609,17 @@ class Tasker:
     astats = _twin(stats)
     astart = _twin(start)
     astop = _twin(stop)
+
+
+def worker_settings(tasker: Tasker, **settings: Any) -> WorkerSettings:
+    """What a worker of `tasker` is told; `settings` as for `Tasker.start`."""
+    from .worker.settings import WorkerSettings
+
+    for name in ("queues", "operations", "exclude"):
+        if settings.get(name) is not None:
+            settings[name] = tuple(settings[name])
+    tasker._discover()
+    return WorkerSettings(using=alias(), registry=tasker._registry, assertions=tasker._assertions, **settings)
 
 
 def attach_logs(tasks: Sequence[Task], max_level: str | int, *, using: str) -> None:

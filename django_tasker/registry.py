@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,11 @@ class Registry:
         """All operations, in the order they were assigned; a copy."""
         with self._lock:
             return dict(self._assigned)
+
+    def put_back(self, operations: Mapping[str, Assigned]) -> None:
+        """Assign just these, as `operations()` once gave them: what was assigned besides is forgotten. For tests."""
+        with self._lock:
+            self._assigned = dict(operations)
 
 
 def describe(runner: Runner) -> str:

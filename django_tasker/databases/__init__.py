@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import TypeVar
 
@@ -48,4 +50,20 @@ def in_transaction(using: str, work: Callable[[], Result]) -> Result:
     return result
 
 
-__all__ = ["Database", "alias", "database", "in_transaction"]
+@contextmanager
+def told_time(using: str, now: Callable[[], datetime]) -> Iterator[None]:
+    """Within the block, what `now()` says is the time of this kind of database, in every thread: for tests.
+
+    Tests freeze or move the time of Python, which a server knows nothing of.
+    """
+    instance = vars(database(using))
+    before = dict(instance)
+    instance.update(now=lambda _connection: now(), clock=None)
+    try:
+        yield
+    finally:
+        instance.clear()
+        instance.update(before)
+
+
+__all__ = ["Database", "alias", "database", "in_transaction", "told_time"]
