@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENDORS = ("sqlite", "postgresql", "mariadb")
 POSTGRESQL_ARGUMENTS = ["-m", "not sqlite_only and not browser"]
 MARIADB_ARGUMENTS = ["-m", "not sqlite_only and not browser and not end_to_end"]
-MARIADB_FOLDERS = ["query", "databases", "worker", "notify", "admission", "facade"]
+MARIADB_FOLDERS = ["query", "databases", "worker", "notify", "admission", "facade", "testing"]
 
 POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/")
 MARIADB_URL = os.environ.get("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/")
