@@ -7,15 +7,52 @@ import random
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-WORLDS = ("none", "keys-1000", "keys-100000", "full", "postponed")
-"""No conditions; 1,000 and 100,000 keys of limit 0; one full key in front of 100 others; 1,000 keys, half later."""
+SAME = {"data.key": {"$ref": "data.key"}}
+WRITERS = {**SAME, "data.kind": "write"}
 
-FREE_KEY_TASKS = 100
+
+def _alone(*scopes: str, query: Any) -> list[dict[str, Any]]:
+    return [{"scope": scope, "query": query, "limit": 0} for scope in scopes]
+
+
+LOCK = _alone("running", query=SAME)
+FIFO = _alone("running", "queued_before", query=SAME)
+READ = _alone("running", "queued_before", query=WRITERS)
+WIDE = [*_alone("running", query={"data.kind": "wide"}), *_alone("queued_before", query=SAME)]
+
+
+@dataclass(frozen=True)
+class World:
+    """What waits: tasks over `keys` keys, each with the conditions that stand under its kind."""
+
+    conditions: dict[str, list[dict[str, Any]]]  # kind -> conditions, equally often
+    keys: int = 1000
+    crowd: str = ""  # the kind of all but 100 tasks: they wait ahead of those behind one full condition
+    crowd_keys: int = 1
+    later: float = 0.0  # the part that is not due
+
+
+WORLDS = {
+    "none": World({"any": []}),
+    "keys-1000": World({"any": LOCK}),
+    "keys-100000": World({"any": LOCK}, keys=100_000),
+    "full": World({"any": LOCK}, keys=100_000, crowd="any"),
+    "postponed": World({"any": LOCK}, later=0.5),
+    # Conditions that look at the queue: strictly one after another by key; readers that wait for the writers ahead;
+    # one key's writers ahead of other keys; an operation that is full ahead of tasks that wait for it by key.
+    "fifo": World({"any": FIFO}),
+    "readers": World({"write": FIFO, **{f"read{n}": READ for n in range(4)}}),
+    "writers": World({"write": FIFO, "read": READ}, keys=100_000, crowd="write"),
+    "wide": World({"any": FIFO, "wide": WIDE}, keys=100_000, crowd="wide", crowd_keys=1000),
+}
+
+FREE_TASKS = 100
 
 
 def set_up(folder: Path, postgresql: str) -> None:
@@ -75,10 +112,11 @@ def fill(alias: str, world: str, size: int) -> None:
             table = model._meta.db_table
             cursor.execute(f"TRUNCATE {table} CASCADE" if alias == "postgresql" else f"DELETE FROM {table}")
     rows = Rows(alias, world, random.Random(0))
-    if world == "full":
-        _insert(alias, [rows.one(key=0, running=True)])
-        _insert(alias, (rows.one(key=0) for _ in range(size)))
-        _insert(alias, (rows.one() for _ in range(FREE_KEY_TASKS)))
+    crowd = WORLDS[world].crowd
+    if crowd:
+        _insert(alias, [rows.one(kind=crowd, running=True)])
+        _insert(alias, (rows.one(kind=crowd) for _ in range(size)))
+        _insert(alias, (rows.one() for _ in range(FREE_TASKS)))
     else:
         _insert(alias, (rows.one() for _ in range(size)))
     with connection.cursor() as cursor:
@@ -111,9 +149,13 @@ class Rows:
     """Rows of a world, as the database stores them."""
 
     def __init__(self, alias: str, world: str, choose: random.Random) -> None:
-        self._world = world
+        self._world = WORLDS[world]
         self._choose = choose
-        self._template = dict(zip(columns(), _template(alias, world), strict=True))
+        self._kinds = [kind for kind in self._world.conditions if not self._world.crowd or kind != "wide"]
+        self._templates = {
+            kind: dict(zip(columns(), _template(alias, conditions), strict=True))
+            for kind, conditions in self._world.conditions.items()
+        }
         self._later = _prepared(alias, "run_at", self._template_time() + timedelta(hours=10))
         self._uuid = (lambda value: value) if alias == "postgresql" else (lambda value: value.hex)
 
@@ -123,29 +165,31 @@ class Rows:
 
         return timezone.now()
 
-    def one(self, *, key: int | None = None, running: bool = False, arriving: bool = False) -> tuple[Any, ...]:
-        row = {**self._template, "uuid": self._uuid(uuid.UUID(int=random.getrandbits(128), version=4))}
-        if key is None:
-            key = self._choose.randrange(1, 100_001 if self._world in ("keys-100000", "full") else 1001)
-        row["data"] = f'{{"key": {key}}}'
-        if self._world != "none":
-            row["lane"] = _lane(key)
-        if self._world == "postponed" and not arriving and self._choose.random() < 0.5:
+    def one(self, *, kind: str | None = None, running: bool = False, arriving: bool = False) -> tuple[Any, ...]:
+        """A row: of a free kind and key, or of the crowd's."""
+        keys = range(-self._world.crowd_keys, 0) if kind else range(1, self._world.keys + 1)
+        kind, key = kind or self._choose.choice(self._kinds), self._choose.choice(keys)
+        row = {**self._templates[kind], "uuid": self._uuid(uuid.UUID(int=random.getrandbits(128), version=4))}
+        row["data"] = f'{{"key": {key}, "kind": "{kind}"}}'
+        row["lane"] = _lane(self._world, kind, key)
+        if not arriving and self._world.later and self._choose.random() < self._world.later:
             row.update(hold=1, run_at=self._later)
         if running:
             row.update(status="running", hold=-1, attempt=1, worker_id=999)
         return tuple(row.values())
 
 
-CONDITIONS = [{"scope": "running", "query": {"data.key": {"$ref": "data.key"}}, "limit": 0}]
+_lanes: dict[Any, int] = {}
 
 
-@cache
-def _lane(key: int) -> int:
+def _lane(world: World, kind: str, key: int) -> int:
     from django_tasker.conditions import lane_of, resolve
     from django_tasker.models import Task
 
-    return lane_of(resolve(CONDITIONS, Task(data={"key": key})))
+    if (id(world), kind, key) not in _lanes:
+        task = Task(data={"key": key, "kind": kind})
+        _lanes[id(world), kind, key] = lane_of(resolve(world.conditions[kind], task))
+    return _lanes[id(world), kind, key]
 
 
 @cache
@@ -155,14 +199,13 @@ def columns() -> list[str]:
     return [field.column for field in Task._meta.concrete_fields if not field.primary_key]
 
 
-def _template(alias: str, world: str) -> list[Any]:
+def _template(alias: str, conditions: list[dict[str, Any]]) -> list[Any]:
     from django.db import connections
     from django.utils import timezone
 
     from django_tasker.models import Task
 
     now = timezone.now()
-    conditions = [] if world == "none" else CONDITIONS
     task = Task(operation="bench", data={}, concurrency=conditions, added_at=now, updated_at=now)
     fields = [field for field in Task._meta.concrete_fields if not field.primary_key]
     return [field.get_db_prep_save(field.pre_save(task, True), connections[alias]) for field in fields]
