@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from ..facade import Tasker
 from ..facade import tasker as project_tasker
-from ..json_values import Utf8Encoder
 from ..models import Task
 
 MAX_SHOWN = 20
 MAX_CHARACTERS = 300
 
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-UNSET = _Unset()
+UNSET: Any = object()
+"""Stands for data that nobody asked about: None is data, too."""
 
 
 def assert_added(
@@ -51,15 +45,14 @@ def assert_added(
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
         raise TypeError(f"count must be a whole number, 0 or more, or None, not {count!r}.")
     wanted = {"operation": operation, "data": data, **fields}
-    wanted = {name: value for name, value in wanted.items() if value is not UNSET}
-    if operation is None:
+    if operation is None and "operation" not in fields:
         del wanted["operation"]
-    whole = {"$and": [wanted, dict(query)]} if query else wanted
-    found = tasker.find_tasks(whole)
+    if data is UNSET:
+        del wanted["data"]
+    found = tasker.find_tasks(wanted if query is None else {"$and": [wanted, query]})
     if len(found) == count or (count is None and found):
         return found
-    names = [name for name in (*fields, *_fields_of(query or {})) if name in _SHOWABLE]
-    raise AssertionError(_message({**wanted, **(query or {})}, count, found, tasker, dict.fromkeys(names)))
+    raise AssertionError(_message({**wanted, **(query or {})}, count, found, tasker))
 
 
 def assert_not_added(
@@ -87,53 +80,42 @@ async def aassert_not_added(operation: str | None = None, /, data: Any = UNSET, 
 
 # -- the message --------------------------------------------------------------------------------------------------
 
-_SHOWN_ALWAYS = ("operation", "status", "data")
+_SHOWN_ALWAYS = ("operation", "data", "status")
 _SHOWABLE = {field.name for field in Task._meta.concrete_fields} - set(_SHOWN_ALWAYS)
 
 
-def _fields_of(query: Mapping[str, Any]) -> list[str]:
-    """The fields that a query asks for at its top."""
-    return [key.partition(".")[0] for key in query]
-
-
-def _message(
-    wanted: Mapping[str, Any], count: int | None, found: list[Task], tasker: Tasker, names: Mapping[str, Any]
-) -> str:
-    about = f"match {_text(wanted)}" if wanted else "were added"
-    if count is None:
-        head = f"No tasks {about}."
-    else:
-        head = f"{len(found)} {'task' if len(found) == 1 else 'tasks'} {about}, not {count}."
+def _message(wanted: Mapping[str, Any], count: int | None, found: Sequence[Task], tasker: Tasker) -> str:
+    """What was wanted, and what is there: what matches, or else tasks of the operation, or else any."""
+    plural = len(found) > 1
+    about = f"{'match' if plural else 'matches'} {_text(wanted)}" if wanted else f"{'were' if plural else 'was'} added"
+    head = f"{len(found) or 'No'} {'tasks' if plural else 'task'} {about}"
+    head += "." if count is None else f", not {count}."
+    names = dict.fromkeys(name for key in wanted if (name := key.partition(".")[0]) in _SHOWABLE)
     if found:
-        return head + _listing("They are:", found, len(found), names)
-    return head + _others(wanted.get("operation"), tasker, names)
+        return head + _listing("They are:" if plural else "It is:", found, len(found), names)
+    operation = wanted.get("operation")
+    of_operation = {"operation": operation}
+    if isinstance(operation, str) and (total := tasker.count_tasks(of_operation)):
+        there = tasker.find_tasks(of_operation, limit=MAX_SHOWN)
+        return head + _listing(f"Tasks of {operation!r}:", there, total, names)
+    if total := tasker.count_tasks():
+        return head + _listing("Tasks that were added:", tasker.find_tasks(limit=MAX_SHOWN), total, names)
+    return f"{head} There is no task at all: is one added in a transaction that was rolled back, or by an on_commit?"
 
 
-def _others(operation: object, tasker: Tasker, names: Mapping[str, Any]) -> str:
-    """What was added instead: those of the operation, or else any."""
-    of_operation = {"operation": operation} if isinstance(operation, str) else None
-    for query, head in ((of_operation, f"Tasks of {operation!r}:"), (None, "Tasks that were added:")):
-        total = tasker.count_tasks(query) if query or head.startswith("Tasks that") else 0
-        if total:
-            return _listing(head, tasker.find_tasks(query, limit=MAX_SHOWN), total, names)
-    return " No task was added at all. In a transaction that was rolled back, or on_commit of one that never commits?"
-
-
-def _listing(head: str, tasks: list[Task], total: int, names: Mapping[str, Any]) -> str:
+def _listing(head: str, tasks: Sequence[Task], total: int, names: Iterable[str]) -> str:
     lines = [_line(task, names) for task in tasks[:MAX_SHOWN]]
     if total > len(lines):
         lines.append(f"… and {total - len(lines)} more")
     return "".join([f"\n{head}", *(f"\n  {line}" for line in lines)])
 
 
-def _line(task: Task, names: Mapping[str, Any]) -> str:
-    parts = [task.operation, _text(task.data), task.status]
-    return "  ".join([*parts, *(f"{name}={_text(getattr(task, name))}" for name in names)])
+def _line(task: Task, names: Iterable[str]) -> str:
+    """Operation, data, status, and the fields that were asked for."""
+    asked = [f"{name}={_text(getattr(task, name))}" for name in names]
+    return "  ".join([task.operation, _text(task.data), task.status, *asked])
 
 
 def _text(value: Any) -> str:
-    try:
-        text = json.dumps(value, cls=Utf8Encoder, ensure_ascii=False, default=str)
-    except (TypeError, ValueError):
-        text = repr(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
