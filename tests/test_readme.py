@@ -43,9 +43,9 @@ def test_commands_are_understood(line):
     parser.parse_args(arguments)
 
 
-@pytest.mark.sqlite_only
-@pytest.mark.end_to_end
-def test_code_runs_as_written(tmp_path):
+@pytest.fixture
+def books(tmp_path):
+    """The project that the README's code makes, with its database: how to call its manage.py, and its environment."""
     (tmp_path / "books").mkdir()
     (tmp_path / "books" / "__init__.py").touch()
     files: dict[str, str] = {}
@@ -64,7 +64,13 @@ def test_code_runs_as_written(tmp_path):
         "DJANGO_SETTINGS_MODULE": "books_settings",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
     }
-    manage = [sys.executable, str(ROOT / "manage.py")]
+    return [sys.executable, str(ROOT / "manage.py")], environment
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.end_to_end
+def test_code_runs_as_written(books, tmp_path):
+    manage, environment = books
     subprocess.run([*manage, "migrate", "-v0"], env=environment, cwd=tmp_path, check=True)
 
     with subprocess.Popen([*manage, "tasker_worker", "--grace", "1"], env=environment, cwd=tmp_path) as worker:
@@ -83,3 +89,16 @@ def test_code_runs_as_written(tmp_path):
 
     assert run.returncode == 0, run.stderr
     assert "1 reading 7" in run.stdout
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.end_to_end
+def test_tests_pass_as_written(books, tmp_path):
+    manage, environment = books
+
+    run = subprocess.run(
+        [*manage, "test", "books"], env=environment, cwd=tmp_path, timeout=90, capture_output=True, text=True
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert "Ran 3 tests" in run.stderr

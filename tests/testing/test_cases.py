@@ -176,6 +176,17 @@ class InTransactionTestCase(TransactionTestCase):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_real_worker_can_run_beside_the_test() -> None:
+    with assigned_runner("groups", count_groups):
+        task = tasker.add_task("groups")
+        tasker.start(executor="thread")
+        try:
+            assert tasker.wait_for_task_output_data(task, timeout=20) == ["False"]
+        finally:
+            tasker.stop()
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_coroutine_tests_of_pytest_run_tasks() -> None:
     await Group.objects.acreate(name="test")
 
