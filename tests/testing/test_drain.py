@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from django_tasker import Postpone, Tasker, tasker
@@ -268,6 +269,17 @@ def test_a_frozen_clock_counts_on_every_database() -> None:
         [task] = drain()
 
     assert (task.data, task.started_at, task.ended_at) == ("now", then, then)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="its isolation level is set at the begin only")
+def test_the_tests_transaction_may_have_another_isolation_level() -> None:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        tasker.add_task("echo", concurrency=[{"scope": "running", "query": {"operation": "echo"}, "limit": 0}])
+
+        assert len(drain()) == 1
 
 
 def test_many_tasks_behind_a_full_condition_are_passed_over() -> None:
