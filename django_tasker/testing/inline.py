@@ -47,11 +47,10 @@ class InlineExecutor(Executor):
     def submit(self, assignment: Assignment) -> None:
         run = Run(assignment, self.sink)
         self.last = active = InlineRun(run)
-        runner = resolve(assignment.operation, self.registry)
         token = logs.begin(run.capture)
         self.sink.started(run.key)
         with _watched_for_aborts(self._using, active), _savepoints() as broken:
-            result = active.call(runner)
+            result = active.call(self.registry)
         logs.end(token)
         if broken and active.error is None:
             active.error = TransactionManagementError(
@@ -83,12 +82,11 @@ class InlineRun:
         self.error: BaseException | None = None
         self._cancel: Callable[[], object] | None = None
 
-    def call(self, runner: Callable[..., Any]) -> Any:
+    def call(self, registry: Registry) -> Any:
         """Call the runner; return its result, and keep what it raised."""
-        if is_async(runner):
-            return async_to_sync(self._call_async)(runner)
         try:
-            return runner(self.run.task)
+            runner = resolve(self.run.assignment.operation, registry)
+            return async_to_sync(self._call_async)(runner) if is_async(runner) else runner(self.run.task)
         except BaseException as error:
             self.error = error
 

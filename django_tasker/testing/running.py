@@ -88,7 +88,7 @@ def drain(
     """Run tasks in this thread and in the test's transaction, until no more may start; return those that were run.
 
     They are chosen as by a worker with one slot: due, in queue order, conditions, pauses and queue timeouts
-    respected; those that are added meanwhile are run, too.
+    respected; those that are added meanwhile are run, too. Events of workers, like `idle`, are not told.
 
     Args:
         future: let time pass while there are tasks that are not due yet: True, until none is left; or for so long,
