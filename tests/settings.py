@@ -26,3 +26,14 @@ LOGGING_CONFIG = None
 SILENCED_SYSTEM_CHECKS = ["models.W037"]  # MySQL has no conditional indexes; ours only save space there
 # The defaults, whatever the example project chose, but for what a test asks of a process that it starts.
 TASKER: dict = json.loads(os.environ.get("TASKER_TEST_OPTIONS", "{}"))
+
+# Django 6.0 and later have django.tasks; the functions are in tests/tasks.py.
+TASKS = {
+    "default": {"BACKEND": "django_tasker.backend.TaskerBackend", "QUEUES": ["default", "mail"]},
+    "patient": {
+        "BACKEND": "django_tasker.backend.TaskerBackend",
+        "QUEUES": [],
+        "OPTIONS": {"executor": "thread", "max_attempts": 2, "retry_delay": 0, "run_timeout": 60},
+    },
+    "immediate": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"},
+}

@@ -20,12 +20,12 @@ LAYERS = [
     "databases notify signals",
     "events subscriptions lifecycle admission assertions specs logs log_entries receivers listening",
     "facade worker access",
-    "api admin templatetags consumers routing backend management testing",
+    "api admin templatetags consumers routing backend runners management testing",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 DOORS = LAYERS[-1].split()
 WORKER_DOORS = ("management", "testing")
-ONE_DOOR = {"routing": "consumers", "templatetags": "admin"}  # modules that together are one door
+ONE_DOOR = {"routing": "consumers", "templatetags": "admin", "runners": "backend"}  # modules that together are one door
 # These look at everything, from inside functions; `__init__` resolves its names when first asked.
 FREE = ("__init__", "apps", "checks")
 # What `__init__` offers, and where it comes from.
