@@ -6,7 +6,6 @@ Nothing here decides: `lifecycle` alone writes `Task.status`, `admission` alone 
 from __future__ import annotations
 
 import math
-import uuid as uuid_module
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -17,10 +16,12 @@ from django.utils.translation import gettext_lazy as _
 from . import query
 from .json_values import Utf8Encoder
 from .statuses import ACTIVE, ENDED, OnStop, Outcome, Status
+from .uuids import uuid7
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     _FloatField = models.FloatField[float, float]
@@ -52,6 +53,37 @@ class PriorityField(_FloatField):
         if connection.vendor == "mysql" and value is not None and abs(value) >= _MYSQL_INFINITY:
             return math.copysign(math.inf, value)
         return value
+
+
+class UniqueWhereSet(models.UniqueConstraint):
+    """Unique among the rows that carry a value: most tasks have no unique key, and pay for no index of them.
+
+    A database without partial indexes gets an index of all rows: NULLs do not collide there either.
+    """
+
+    def __init__(self, field: str, *, name: str) -> None:
+        super().__init__(fields=[field], name=name, condition=Q(**{f"{field}__isnull": False}))
+
+    def deconstruct(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+        path, _, _ = super().deconstruct()
+        return path, tuple(self.fields), {"name": self.name}
+
+    def _get_condition_sql(self, model: type[models.Model], schema_editor: Any) -> str | None:
+        if not schema_editor.connection.features.supports_partial_indexes:
+            return None
+        sql: str | None = super()._get_condition_sql(model, schema_editor)  # type: ignore[misc]
+        return sql
+
+    def check(self, model: type[models.Model], connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+        return _without_w036(super().check(model, connection))
+
+    def _check(self, model: type[models.Model], connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+        return _without_w036(super()._check(model, connection))  # type: ignore[misc]  # its name before Django 6
+
+
+def _without_w036(messages: list[CheckMessage]) -> list[CheckMessage]:
+    """Without the warning that a constraint is not made for want of partial indexes."""
+    return [each for each in messages if each.id != "models.W036"]
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -93,7 +125,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 class Task(models.Model):
     """One task: an operation to run on data, and everything that is known of its life."""
 
-    uuid = models.UUIDField(_("uuid"), default=uuid_module.uuid4, unique=True, editable=False)
+    uuid = models.UUIDField(_("uuid"), default=uuid7, unique=True, editable=False)
     operation = models.CharField(_("operation"), max_length=200)
     queue = models.CharField(_("queue"), max_length=100, default="default")
     data = models.JSONField(_("data"), null=True, blank=True, encoder=Utf8Encoder)
@@ -120,7 +152,7 @@ class Task(models.Model):
     keep_for = models.FloatField(_("keep for"), null=True, blank=True, help_text=_("Seconds."))
     unique_key = models.CharField(_("unique key"), max_length=255, null=True, blank=True)
     # Digest of unique_key while the task is new or running, else NULL: unique on every database, in every collation.
-    active_key = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    active_key = models.CharField(max_length=64, null=True, editable=False)
     added_by = models.CharField(_("added by"), max_length=150, null=True, blank=True)
 
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
@@ -133,6 +165,7 @@ class Task(models.Model):
     error = models.JSONField(_("error"), null=True, blank=True, encoder=Utf8Encoder)
     progress = models.JSONField(_("progress"), null=True, blank=True, encoder=Utf8Encoder)
     log_count = models.PositiveIntegerField(_("log entries"), default=0)
+    log_bytes = models.PositiveBigIntegerField(default=0, editable=False)  # of all attempts, for the cap
     warning_count = models.PositiveIntegerField(_("warnings"), default=0)
     error_count = models.PositiveIntegerField(_("errors"), default=0)
 
@@ -162,6 +195,7 @@ class Task(models.Model):
                 condition=Q(status__in=ENDED, ended_at__isnull=False) | Q(status__in=ACTIVE, ended_at__isnull=True),
                 name="tasker_task_ended_at",
             ),
+            UniqueWhereSet("active_key", name="tasker_task_active_key"),
         ]
         indexes = [
             models.Index(
