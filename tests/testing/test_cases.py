@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
@@ -173,6 +174,18 @@ class InTransactionTestCase(TransactionTestCase):
             [task] = await adrain()
 
         self.assertEqual(task.result, ["test"])
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(django.VERSION < (6, 0), reason="has no django.tasks")
+def test_functions_of_django_tasks_are_drained() -> None:
+    from tests.tasks import add
+
+    result = add.enqueue(2, 3)
+    drain()
+    result.refresh()
+
+    assert result.return_value == 5
 
 
 @pytest.mark.django_db(transaction=True)
