@@ -237,8 +237,9 @@ def _last_resort(record: logging.LogRecord) -> None:
         last.handle(record)
 
 
-# What would feed on itself (ours, the database's) or is noise. `asyncio` reports each loop it makes at DEBUG.
-_NOT_CAPTURED = ("django_tasker", "django.db.backends", "psycopg", "psycopg_pool", "psycopg2")
+# What would feed on itself (ours, the database's) or is noise: `asyncio` reports each loop it makes at DEBUG, and
+# `django.tasks` the status of its tasks, which every task shows anyway, with a failure's traceback.
+_NOT_CAPTURED = ("django_tasker", "django.db.backends", "django.tasks", "psycopg", "psycopg_pool", "psycopg2")
 _known_names: dict[str, bool] = {}
 
 

@@ -16,6 +16,7 @@ from django.tasks import TaskResultStatus  # noqa: E402
 from django_tasker import tasker  # noqa: E402
 from django_tasker.backend import TaskerBackend  # noqa: E402
 from django_tasker.models import Task, TaskLog  # noqa: E402
+from django_tasker.testing import drain  # noqa: E402
 from tests import tasks as sample  # noqa: E402
 from tests.waiting import wait_until  # noqa: E402
 
@@ -41,7 +42,16 @@ def test_function_runs_in_a_process(run_all):
 
     assert (value["args"], value["kwargs"]) == ([1, [2]], {"key": {"a": None}})
     assert value["pid"] != os.getpid()
-    assert TaskLog.objects.filter(task__uuid=result.id, message="echo", logger="tests.sample").exists()
+
+
+def test_log_of_a_task_is_what_its_function_logs(run_all):
+    result, failing = sample.echo.enqueue(), sample.fail.enqueue()
+    run_all(executor="thread")
+
+    entries = TaskLog.objects.values_list("task__uuid", "logger", "message")
+
+    assert [(str(uuid), *what) for uuid, *what in entries] == [(result.id, "tests.sample", "echo")]
+    assert tasker.get_task(failing.id).error_count == 0
 
 
 def test_function_runs_in_a_thread(run_all):
@@ -122,6 +132,17 @@ def test_paused_function_waits(run_all):
     result.refresh()
 
     assert result.status == TaskResultStatus.READY
+
+
+@pytest.mark.django_db(transaction=False)
+def test_functions_run_within_a_test_of_ones_own():
+    succeeding = [sample.add.enqueue(1, 2), sample.add_slowly.enqueue(3, 4)]
+    failing = sample.fail.enqueue("the reason")
+
+    drain()
+
+    assert [ended(result).return_value for result in succeeding] == [3, 7]
+    assert "the reason" in ended(failing).errors[0].traceback
 
 
 # -- signals ----------------------------------------------------------------------------------------------------------

@@ -137,7 +137,9 @@ def test_without_handlers_warnings_are_still_printed(project, capsys, monkeypatc
     assert capsys.readouterr().err == "last resort\n"
 
 
-@pytest.mark.parametrize("name", ["django_tasker.worker", "django_tasker", "django.db.backends.schema", "psycopg.pool"])
+@pytest.mark.parametrize(
+    "name", ["django_tasker.worker", "django_tasker", "django.db.backends.schema", "django.tasks", "psycopg.pool"]
+)
 def test_what_would_feed_on_itself_is_not_captured(capture, name):
     logging.getLogger(name).error("about storing the entries")
 
