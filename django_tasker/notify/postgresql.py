@@ -18,6 +18,8 @@ from .sender import Sender
 
 CHANNEL = "django_tasker"  # channels belong to one database already
 MAX_PAYLOAD_BYTES = 7900  # NOTIFY takes less than 8000
+MAX_PAYLOADS = 4
+"""For the topics of one transaction; with more of them, all waiters look. A chunk of a bulk move fits."""
 CHECK_SECONDS = 15.0
 """How long the connection may be silent before it is asked whether it still stands."""
 CONNECTION = {
@@ -47,16 +49,23 @@ class PostgreSQLNotifier(Hub):
         self._wakeable.setblocking(False)
 
     def announce(self, topics: Iterable[str], question: str = "NULL") -> Any:
-        payload = self._payload(topics)
-        if payload == self._token:
+        payloads = self._payloads(topics)
+        if not payloads:
             return super().announce(topics, question)
         with connections[self.using].cursor() as cursor:
-            cursor.execute(f"SELECT {question}, pg_notify(%s, %s)", (CHANNEL, payload))
+            told = ", pg_notify(%s, %s)" * len(payloads)
+            cursor.execute(f"SELECT {question}{told}", [part for each in payloads for part in (CHANNEL, each)])
             return cursor.fetchone()[0]
 
-    def _payload(self, topics: Iterable[str]) -> str:
-        payload = " ".join((self._token, *topics))
-        return payload if len(payload) <= MAX_PAYLOAD_BYTES else f"{self._token} *"
+    def _payloads(self, topics: Iterable[str]) -> list[str]:
+        """Our token and some of the topics each."""
+        payloads: list[str] = []
+        for topic in topics:
+            if payloads and len(payloads[-1]) + 1 + len(topic) <= MAX_PAYLOAD_BYTES:
+                payloads[-1] += f" {topic}"
+            else:
+                payloads.append(f"{self._token} {topic}")
+        return payloads if len(payloads) <= MAX_PAYLOADS else [f"{self._token} *"]
 
     def is_busy(self) -> bool:
         return self._sender.is_needed()
@@ -69,7 +78,8 @@ class PostgreSQLNotifier(Hub):
             # A wake-up that a crash of the server loses is no loss: nobody has to wait for the disk.
             connection.execute("SET synchronous_commit = off")
             while (topics := next_topics()) is not None:
-                connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._payload(topics)))
+                for payload in self._payloads(topics):
+                    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
 
     def _watch(self) -> None:
         with self._connect() as connection, selectors.DefaultSelector() as selector:

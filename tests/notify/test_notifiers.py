@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 
 import pytest
 from django.db import connection, transaction
@@ -290,16 +291,22 @@ def test_pooler_that_passes_nothing_on_is_not_relied_upon(wait_until, monkeypatc
     assert (was_woken, was_live) == (True, False)
 
 
-def test_too_many_topics_for_a_payload_wake_everybody(notifier, writer):
+@pytest.mark.parametrize(("count", "is_woken"), [(500, False), (5000, True)])
+def test_only_too_many_topics_wake_everybody(notifier, count, is_woken):
     if connection.vendor != "postgresql":
         pytest.skip("has no payload")
+    uuids = [uuid.uuid4() for _ in range(count)]
     heard = notify.postgresql.PostgreSQLNotifier("default")
-    with heard.subscribe("queue") as subscription:
+    with heard.subscribe("queue") as other, heard.subscribe(f"task:{uuids[-1]}") as last:
         while not heard.is_live:
             time.sleep(0.01)
-        subscription.wait(0)
-        notifier.wake([f"task:{number}" for number in range(2000)])
-        assert subscription.wait(5)
+        other.wait(0)
+        last.wait(0)
+
+        notifier.wake([f"task:{each}" for each in uuids])
+
+        assert last.wait(5)
+        assert other.wait(0.2) is is_woken
     heard.close()
 
 
