@@ -500,12 +500,14 @@ def delete_ended(tasks: QuerySet[Task], *, using: str) -> int:
             if not ids:
                 return deleted
             # A task may be retried between our look and our touch; its row is locked before its logs go.
-            ids = list(
+            uuids = dict(
                 Task.objects.using(using)
                 .filter(id__in=ids, status__in=ENDED)
                 .select_for_update()
-                .values_list("id", flat=True)
+                .values_list("id", "uuid")
             )
+            ids = list(uuids)
+            emit([], topics=[f"task:{uuid}" for uuid in uuids.values()], using=using)
             TaskLog.objects.using(using).filter(task_id__in=ids)._raw_delete(using)
             Attempt.objects.using(using).filter(task_id__in=ids)._raw_delete(using)
             deleted += Task.objects.using(using).filter(id__in=ids)._raw_delete(using)

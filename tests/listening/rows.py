@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from django_tasker import lifecycle
 from django_tasker.events import Happening, emit
 from django_tasker.models import Task, TaskLog
 
@@ -36,3 +37,11 @@ def end_task(uuid: UUID, status: str, **values: Any) -> None:
     with transaction.atomic():
         Task.objects.filter(uuid=uuid).update(status=status, ended_at=timezone.now(), **values)
         emit([Happening("task.ended", uuid, {"status": status})], topics=["queue", f"task:{uuid}"], using="default")
+
+
+def delete_unheard(uuid: UUID) -> None:
+    """End a task as if nobody had heard of it, and delete it as ended tasks are."""
+    with transaction.atomic():
+        task = Task.objects.filter(uuid=uuid)
+        task.update(status="done", ended_at=timezone.now())
+        lifecycle.delete_ended(task, using="default")

@@ -13,7 +13,7 @@ from django_tasker import notify
 from django_tasker.errors import TaskAborted, TaskFailed, TaskNotFound, WaitTimeout
 from django_tasker.listening import await_for_output, wait_for_output
 from django_tasker.models import Task
-from tests.listening.rows import end_task, make_task
+from tests.listening.rows import delete_unheard, end_task, make_task
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,6 +92,17 @@ def test_task_that_is_deleted_meanwhile(wait, in_thread):
 
     with pytest.raises(TaskNotFound):
         wait(task.uuid, timeout=20)
+
+
+def test_deletion_is_heard_at_once(wait, in_thread, settings):
+    settings.TASKER = {"POLL_INTERVAL": 15.0}
+    task, began = make_task(), time.monotonic()
+
+    in_thread(lambda: (time.sleep(0.5), delete_unheard(task.uuid)))
+
+    with pytest.raises(TaskNotFound):
+        wait(task.uuid)
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.sqlite_only
