@@ -15,6 +15,9 @@ are negated on the way in and out, so 5 in `using(priority=5)` is -5 in the admi
 `task_enqueued` is sent after the commit, in the process that enqueued; `task_started` and `task_finished` around the
 function, in the process, thread or loop that runs it. A task that ends otherwise (aborted, or its process died) is
 told of by the process that wrote its end. A failed attempt that will be repeated is not finished.
+
+Before it calls the function, a run reads the task's row and its earlier attempts, for the `TaskResult` that signals
+and contexts carry: two short queries by key, which a runner of django_tasker does without.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -11,6 +13,7 @@ tasks = pytest.importorskip("django.tasks", reason="django.tasks came with Djang
 from django.core.checks import run_checks  # noqa: E402
 
 from django_tasker.backend import TaskerBackend, discover  # noqa: E402
+from tests.processes import ROOT  # noqa: E402
 
 pytestmark = [pytest.mark.sqlite_only, pytest.mark.django_db]
 
@@ -110,3 +113,22 @@ def test_nothing_is_imported_for_the_backends_of_others(unseen_app, settings):
     discover()
 
     assert unseen_app not in sys.modules
+
+
+def test_functions_may_be_decorated_before_the_models_are_there(tmp_path):
+    app = tmp_path / "early_app"
+    app.mkdir()
+    (app / "__init__.py").write_text("from . import tasks\n")
+    (app / "tasks.py").write_text("from django.tasks import task\n\n\n@task\ndef early():\n    pass\n")
+    (tmp_path / "early_settings.py").write_text(
+        'from tests.settings import *\nINSTALLED_APPS = ["early_app", *INSTALLED_APPS]\n'
+    )
+    code = (
+        "import django; django.setup(); from django_tasker.registry import registry; "
+        "assert 'early_app.tasks.early' in registry.operations()"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "early_settings", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
