@@ -280,7 +280,9 @@ stream_schema: Decorator = _each(
         None,
         answers={(200, "text/event-stream"): OpenApiResponse(str, "Server-sent events, named like `task.done`.")},
         also=(501,),
-        parameters=[_query("pattern", str, "Names of events; `*` stands for any text.", default="*")],
+        parameters=[
+            _query("pattern", str, "Events, like `task.done` or `task.<uuid>.*`; `*` stands for any text.", default="*")
+        ],
         description="Nothing is missed from the comment `: listening` on. Ends with `lost` or `refused` if it must.",
     ),
 )

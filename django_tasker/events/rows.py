@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -16,6 +14,7 @@ from django.utils import timezone
 from ..conf import options
 from ..databases import database
 from ..models import Event, Listener
+from .patterns import matcher
 
 if TYPE_CHECKING:
     from . import Happening
@@ -49,32 +48,6 @@ def write(happenings: Iterable[Happening], patterns: list[str], *, using: str) -
     if rows:
         Event.objects.using(using).bulk_create(rows, batch_size=BATCH)
     return bool(rows)
-
-
-class Matcher:
-    """Tells whether any of some patterns matches an event; `*` stands for any text, nothing else is special."""
-
-    def __init__(self, patterns: tuple[str, ...]) -> None:
-        self._matches = re.compile(
-            "|".join(".*".join(re.escape(part) for part in each.split("*")) for each in patterns), re.DOTALL
-        ).fullmatch
-
-    def __call__(self, event: Happening) -> bool:
-        """Does the event's name match, or its name with the uuid, like `task.<uuid>.done`?"""
-        if self._matches(event.name):
-            return True
-        return event.uuid is not None and bool(self._matches(long_name(event.name, event.uuid)))
-
-
-@lru_cache(maxsize=100)
-def matcher(patterns: tuple[str, ...]) -> Matcher:
-    return Matcher(patterns)
-
-
-def long_name(name: str, uuid: Any) -> str:
-    """`task.done` of a task as `task.<uuid>.done`."""
-    head, _, tail = name.partition(".")
-    return f"{head}.{uuid}.{tail}"
 
 
 def _payload(args: dict[str, Any]) -> dict[str, Any]:

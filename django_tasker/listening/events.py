@@ -18,7 +18,7 @@ from ..abort import AbortSignal
 from ..databases import alias
 from ..errors import UnknownEvent
 from ..events import Happening
-from ..events.rows import matcher
+from ..events.patterns import matcher
 from ..models import Event
 from ..notify import Subscription, notifier
 from .gaps import Gaps
@@ -219,7 +219,8 @@ def listen_events(pattern: str, abort_signal: AbortSignal | None = None, *, usin
     transactions begun afterwards, provided it is read within `EVENT_KEEP_SECONDS`.
 
     Args:
-        pattern: `task.done`, `task.*`, `task.<uuid>.*`, `*`; only `*` is special, it stands for any text.
+        pattern: `task.done`, `task.*`, `task.<uuid>.*`, `task.*.done`, `*`; only `*` is special, it stands for any
+            text but for a part of a uuid: see `events.patterns`.
     """
     return EventListener(pattern, abort_signal, using)
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from ..errors import UnknownEvent
 from ..events import Happening
-from ..events.rows import matcher
+from ..events.patterns import matcher, uuid_of
 from ..signals import SIGNALS
 from .events import MAX_PATTERN
 
-_UUID = re.compile(r"task\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.")
 UNHEARD = "task.add"
 """Its argument is an object of the process that adds: no other process hears it."""
-
-
-def uuid_of(pattern: str) -> UUID | None:
-    """The only task that events of this pattern can be about; None when there may be others."""
-    found = _UUID.match(pattern)
-    return UUID(found.group(1)) if found else None
 
 
 def check_pattern(pattern: str) -> str:
@@ -36,3 +28,6 @@ def check_pattern(pattern: str) -> str:
         names = ", ".join(name for name in SIGNALS if name != UNHEARD)
         raise UnknownEvent(f"No event matches {pattern!r}. There are {names}; * stands for any text.")
     return pattern
+
+
+__all__ = ["check_pattern", "uuid_of"]
