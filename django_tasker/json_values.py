@@ -19,6 +19,7 @@ class Utf8Encoder(json.JSONEncoder):
 
 
 MAX_INTEGER = 2**63 - 1
+_encode = Utf8Encoder(allow_nan=False).encode
 
 
 def dumps(value: Any, *, path: str = "$", max_bytes: int | None = None, max_depth: int = MAX_DEPTH) -> str:
@@ -35,7 +36,7 @@ def dumps(value: Any, *, path: str = "$", max_bytes: int | None = None, max_dept
             is the place, like `data.items[3].name`.
     """
     _check(value, path, max_depth)
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _encode(value)
     if max_bytes is not None and len(text) * 4 > max_bytes and (size := len(text.encode())) > max_bytes:
         raise InvalidTask(f"{path} takes {size:,} bytes as JSON; at most {max_bytes:,} are allowed.", path=path)
     return text

@@ -21,8 +21,8 @@ MAX_REPR_CHARACTERS = 1_000
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "tasker_taken"}
 
 
-def entry_of(record: logging.LogRecord) -> tuple[Entry, int]:
-    """The entry for a record, and how many bytes of text it holds."""
+def entry_of(record: logging.LogRecord) -> Entry:
+    """The entry for a record; its `size` is how many bytes of text it holds."""
     message = _message(record)
     size = _size(message)
     entry = Entry(record.created, record.levelno, _short(record.name), message)
@@ -32,7 +32,8 @@ def entry_of(record: logging.LogRecord) -> tuple[Entry, int]:
     if not vars(record).keys() <= _OWN_ATTRIBUTES:
         entry.extra, extra_size = _extra(vars(record))
         size += extra_size
-    return entry, size
+    entry.size = size
+    return entry
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -49,16 +49,16 @@ class Capture:
             with self._lock:
                 self.dropped += 1
             return
-        entry, size = log_entries.entry_of(record)
+        entry = log_entries.entry_of(record)
         with self._lock:
             if not self.is_open:
                 return
-            if self._entries_left <= 0 or size > self._bytes_left:
+            if self._entries_left <= 0 or entry.size > self._bytes_left:
                 self._entries_left = 0
                 self.dropped += 1
                 return
             self._entries_left -= 1
-            self._bytes_left -= size
+            self._bytes_left -= entry.size
             self._deliver(entry)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import query
 from .json_values import Utf8Encoder
-from .statuses import ACTIVE, ENDED, OnStop, Outcome, Status
+from .statuses import ACTIVE, ENDED, Ahead, OnStop, Outcome, Status
 from .uuids import uuid7
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ class Task(models.Model):
 
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     losses = models.PositiveIntegerField(_("losses"), default=0)
+    # Claimed ahead of a free slot? A worker's loss is not charged to such a task; see `statuses.Ahead`.
+    ahead = models.PositiveSmallIntegerField(default=Ahead.NO, editable=False)
     worker_id = models.BigIntegerField(null=True, editable=False)
     worker_name = models.CharField(_("worker"), max_length=200, null=True, blank=True)
     abort_requested_at = models.DateTimeField(_("abort requested at"), null=True, editable=False)

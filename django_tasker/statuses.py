@@ -36,6 +36,18 @@ class OnStop(models.TextChoices):
     ABORT = "abort", _("abort")
 
 
+class Ahead(models.IntegerChoices):
+    """Was a task claimed ahead: before the slot that is to run it was free?
+
+    When a worker is lost, such a task has hardly begun. It is LOST then without being charged a loss, and gets a slot
+    at its next claim, so that what does kill workers is charged from then on.
+    """
+
+    NO = 0
+    CLAIMED = 1
+    LOST = 2
+
+
 class Outcome(models.TextChoices):
     """How an attempt ended."""
 

@@ -523,3 +523,10 @@ class Trail:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+@runner("die-in-worker", executor="thread")
+def die_in_worker(task):
+    """Takes its whole worker with it, but for the tasks that are only near it."""
+    if task.data == "die":
+        os._exit(9)

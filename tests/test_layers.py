@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "django_tasker"
 
 # A layer may import itself and the ones above it. A new module gets its place here first.
 LAYERS = [
-    "errors statuses conf abort json_values tracebacks",
+    "errors statuses conf abort json_values tracebacks uuids",
     "query conditions registry worker.messages",
     "models",
     "databases notify signals",

@@ -12,7 +12,7 @@ from ..models import Task
 KEPT = frozenset(["id", "status", "started_at", "operation", "queue", "data"])
 """Read of every running task; more when a query asks for it."""
 
-WAITING = KEPT | {"attempt", "lane", "updated_at", "concurrency", "uuid", "unique_key"}
+WAITING = KEPT | {"attempt", "lane", "losses", "ahead", "updated_at", "concurrency", "uuid", "unique_key"}
 """Read of a new task: what tells its conditions, and whether it has changed since."""
 
 EVERYTHING = frozenset(field.attname for field in Task._meta.concrete_fields)
@@ -25,6 +25,8 @@ class Facts:
     status: str
     attempt: int
     lane: int
+    losses: int
+    ahead: int
     concurrency: Any
     started_at: Any
     updated_at: Any

@@ -28,6 +28,7 @@ from ..statuses import Status
 from . import rows, streams
 from .counts import RunningTasks
 from .facts import Facts
+from .places import Places
 from .rows import Row
 from .walk import State, Walk
 
@@ -74,7 +75,9 @@ class ClaimedRow(NamedTuple):
     keep_for: float | None
     on_stop: str
     losses: int
+    ahead: int
     log_count: int
+    log_bytes: int
     warning_count: int
     error_count: int
 
@@ -111,24 +114,28 @@ class Admission:
         self.needs_gate = bool(self.global_conditions)
         self._asserted: set[str] = set()
 
-    def run_pass(self, free: Mapping[str, int], limit: int) -> PassResult:
-        """Claim up to `limit` tasks for the free slots (executor kind -> how many), in a transaction of its own.
+    def run_pass(self, free: Mapping[str, int], limit: int, slots: Mapping[str, int] | None = None) -> PassResult:
+        """Claim up to `limit` tasks in a transaction of its own.
 
         Unless `unfinished`, nothing else that the claimant could run may start now.
+
+        Args:
+            free: executor kind -> how many tasks there is a place for.
+            slots: executor kind -> how many of those would begin at once; None: all.
         """
         self.answers.refresh(self._asserted)
         if not self.needs_gate:
-            result = in_transaction(self.using, lambda: self._shared_pass(free, limit))
+            result = in_transaction(self.using, lambda: self._shared_pass(Places(free, slots), limit))
             if not self.needs_gate:
                 return result
             if result.claimed:
                 result.unfinished = True
                 return result
-        return in_transaction(self.using, lambda: self._gated_pass(free, limit))
+        return in_transaction(self.using, lambda: self._gated_pass(free, slots, limit))
 
     # -- without conditions ---------------------------------------------------------------------------------------
 
-    def _shared_pass(self, free: Mapping[str, int], limit: int) -> PassResult:
+    def _shared_pass(self, places: Places, limit: int) -> PassResult:
         """Claim from the front as long as no task there has conditions; else say that the gate is needed."""
         database(self.using).close_gate(connections[self.using], shared=True)
         state = self._state()
@@ -137,34 +144,33 @@ class Admission:
             return PassResult()
         if state.has_due and not streams.bring_due_to_front(self.using, state.now):
             return PassResult(now=state.now, unfinished=True)
-        left = dict(free)
         chosen: list[ClaimedRow] = []
         for row in itertools.starmap(ClaimedRow, rows.front(self.using, ClaimedRow._fields, limit)):
             kind = self.claimant.kind(row.operation, row.queue)
-            if row.lane or kind is None or not left.get(kind):
+            if row.lane or kind is None or not places.has(kind) or not places.take(kind, row):
                 self.needs_gate = True  # what is behind it must be merged with what is moved away
                 break
-            left[kind] -= 1
             chosen.append(row)
-        return self._claim(chosen, state.now)
+        return self._claim(chosen, places, state.now)
 
     # -- with conditions ------------------------------------------------------------------------------------------
 
-    def _gated_pass(self, free: Mapping[str, int], limit: int) -> PassResult:
+    def _gated_pass(self, free: Mapping[str, int], slots: Mapping[str, int] | None, limit: int) -> PassResult:
         database(self.using).close_gate(connections[self.using], shared=False)
         state = self._state()
         if state.has_due and not streams.bring_due_to_front(self.using, state.now):
             return PassResult(now=state.now, unfinished=True)
         excluded: set[int] = set()
         for _ in range(5):
-            walk = Walk(self, state, free, limit, excluded)
+            places = Places(free, slots)
+            walk = Walk(self, state, places, limit, excluded)
             walk.run()
             locked = self._lock(walk.chosen, walk.tasks, excluded)
             if locked is not None:
                 break
         else:
             return PassResult(now=state.now, unfinished=True)
-        result = self._claim(locked, state.now)
+        result = self._claim(locked, places, state.now)
         self.running.keep_started()
         moved = walk.move_crowds()
         result.unfinished = walk.ran_out or (walk.met_unasked and not result.claimed)
@@ -180,7 +186,10 @@ class Admission:
         return result
 
     def _lock(self, chosen: list[Row], tasks: Mapping[int, Facts], excluded: set[int]) -> list[ClaimedRow] | None:
-        """Lock the chosen rows; None when some are not what they were (their ids go to `excluded`)."""
+        """Lock the chosen rows and say them as claimed; None when some are not what they were.
+
+        The ids of those go to `excluded`.
+        """
         if not chosen:
             return []
         waiting = Task.objects.using(self.using).filter(id__in=[row.id for row in chosen], status=Status.NEW)
@@ -188,19 +197,20 @@ class Admission:
         found = {row.id: row for row in itertools.starmap(ClaimedRow, values)}
         stale = [row.id for row in chosen if not _is_same(row, found.get(row.id), tasks.get(row.id))]
         excluded.update(stale)
-        return None if stale else [found[row.id] for row in chosen]
+        return None if stale else [found[row.id]._replace(attempt=found[row.id].attempt + 1) for row in chosen]
 
-    def _claim(self, locked: list[ClaimedRow], now: datetime) -> PassResult:
+    def _claim(self, locked: list[ClaimedRow], places: Places, now: datetime) -> PassResult:
         if not locked:
             return PassResult(now=now)
         lifecycle.claim(
             [(row.id, row.uuid) for row in locked],
             worker_id=self.claimant.worker_id,
             worker_name=self.claimant.worker_name,
+            ahead=places.ahead,
             now=now,
             using=self.using,
         )
-        return PassResult([row._replace(attempt=row.attempt + 1) for row in locked], now)
+        return PassResult(locked, now)
 
     def _state(self) -> State:
         """What the pass must know before it reads the queue, in one question."""

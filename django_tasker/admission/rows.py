@@ -88,9 +88,13 @@ def convert(using: str, names: Sequence[str], values: Sequence[tuple[Any, ...]])
 
 
 def front(using: str, names: Sequence[str], size: int) -> list[list[Any]]:
-    """These columns of the first rows of the front, locked; those that somebody else has locked are left out."""
+    """These columns of the first rows of the front, locked; those that somebody else has locked are left out.
+
+    `attempt` is the one that would begin.
+    """
     connection = connections[using]
-    sql, params = page_sql(using, FRONT, None, size, names)
+    columns = ["attempt + 1" if name == "attempt" else name for name in names]
+    sql, params = page_sql(using, FRONT, None, size, columns)
     if connection.features.has_select_for_update_skip_locked:
         sql += " FOR UPDATE SKIP LOCKED"
     with connection.cursor() as cursor:

@@ -13,6 +13,7 @@ from ..statuses import Status
 from . import rows, sources, streams
 from .counts import WaitingTasks
 from .facts import EVERYTHING, WAITING, Facts, read
+from .places import Places
 from .rows import Row
 from .sources import Source
 
@@ -39,12 +40,12 @@ class Walk:
     """The walk of one pass under the gate."""
 
     def __init__(
-        self, admission: Admission, state: State, free: Mapping[str, int], limit: int, excluded: Collection[int]
+        self, admission: Admission, state: State, places: Places, limit: int, excluded: Collection[int]
     ) -> None:
         self._admission = admission
         self._using = admission.using
         self._state = state
-        self._free = dict(free)
+        self._places = places
         self._limit = limit
         self._excluded = set(excluded)
         self._waiting = WaitingTasks(admission.using, state.now, limit)
@@ -65,7 +66,7 @@ class Walk:
         heap: list[tuple[Row, int]] = []
         for index in range(len(self._sources)):
             self._push(heap, index)
-        while heap and len(self.chosen) < self._limit and any(self._free.values()):
+        while heap and len(self.chosen) < self._limit and self._places:
             if self._examined >= EXAMINE:
                 self.ran_out = True
                 return
@@ -102,7 +103,7 @@ class Walk:
         """May a task of this stream start? For scopes that look at the queue its first task will tell."""
         if "operation" in reason:
             kind = self._kind(reason["operation"], reason["queue"])
-            return kind is not None and self._free.get(kind, 0) > 0
+            return kind is not None and self._places.has(kind)
         if "assert" in reason:
             return self._assertion_holds(reason["assert"])
         condition = self._admission.shared(from_reason(reason))
@@ -135,7 +136,7 @@ class Walk:
     def _judge(self, row: Row) -> int | None:
         """The id of the reason that refuses the task; None: it may start."""
         kind = self._kind(row.operation, row.queue)
-        if kind is None or not self._free.get(kind):
+        if kind is None or not self._places.has(kind):
             return self._reason({"operation": row.operation, "queue": row.queue})
         if not row.lane and not self._admission.global_conditions:
             return None
@@ -195,7 +196,9 @@ class Walk:
         kind = self._kind(row.operation, row.queue)
         if task is None or kind is None:
             return False
-        self._free[kind] -= 1
+        if not self._places.take(kind, task):
+            self.met_conditions = True  # the end of another task lets it start
+            return False
         self.chosen.append(row)
         self._waiting.start(row.id)
         self._admission.running.start(_as_running(task, self._admission.claimant, self._state.now))

@@ -21,6 +21,9 @@ class Database:
     supports_row_values = False
     """Can (a, b) > (c, d) use an index?"""
 
+    writes_beside = False
+    """Is it of use to end tasks on a second connection, while more are claimed on the first?"""
+
     clock: str | None = None
     """SQL for the time of the statement, as `now` gives it; None: `now` has to be asked."""
 
@@ -48,7 +51,7 @@ class Database:
         """Update running tasks of one worker, each with values of its own; return the ids that were hit.
 
         Args:
-            columns: (name, PostgreSQL type) of what differs from row to row.
+            columns: (name, PostgreSQL type) of what differs from row to row; jsonb as JSON text, None for NULL.
             rows: (id, attempt, value of each column…); a row whose task is no longer this worker's attempt,
                 or no longer running, is left alone.
             constants: (name, value) written to every row.

@@ -17,6 +17,11 @@ class Migration(migrations.Migration):
             name='log_bytes',
             field=models.PositiveBigIntegerField(default=0, editable=False),
         ),
+        migrations.AddField(
+            model_name='task',
+            name='ahead',
+            field=models.PositiveSmallIntegerField(default=0, editable=False),
+        ),
         migrations.AlterField(
             model_name='task',
             name='active_key',

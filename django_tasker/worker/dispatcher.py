@@ -29,16 +29,19 @@ from .held import HeldTask, Key, hold
 from .recorder import Inbox, Recorder, Report, settle
 from .rescue import release_strays
 from .settings import WorkerSettings
+from .writer import BACKOFF_SECONDS, Writer
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 200
+MAX_BATCH = 400
 """Tasks claimed in one pass."""
 
-MAX_PREFETCH = 400
-"""Tasks held beyond the slots of a kind, when runs are very short."""
+MAX_PREFETCH = 1000
+"""Tasks claimed ahead of the slots of a kind, when runs are very short."""
 
-BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+MAX_UNWRITTEN = 2000
+"""Ended tasks whose ends are not written yet; with more of them, no more are claimed."""
+
 CONTROL_SECONDS = 2.0
 """Between two looks for aborts when no wake-up tells of one."""
 
@@ -53,14 +56,15 @@ class Dispatcher:
         self._options = settings.options
         self._using = settings.using
         self._signal = threading.Event()
-        self._inbox = Inbox(self._signal.set)
+        self._inbox = Inbox(self._wake)
         self._make = make
         self._executors: dict[str, Executor] = {}
         self._held: dict[Key, HeldTask] = {}
-        self._count: Counter[str] = Counter()  # held tasks by kind of executor
+        self._count: Counter[str] = Counter()  # held tasks that have not ended, by kind of executor
         self._mean_seconds: dict[str, float] = {}
         self._deadlines: list[tuple[float, Key, float, str]] = []  # when, whose, its start, why
         self._pending: dict[Key, Report] = {}
+        self._writer = Writer(self._using, self._wake)
         self._queue_woken = True
         self._control_woken = True
         self._claimed = 0
@@ -103,7 +107,8 @@ class Dispatcher:
     def abandon(self, why: str) -> None:
         """Abort every run: the tasks are, or soon will be, another worker's."""
         for task in list(self._held.values()):
-            self._executors[task.kind].abort(task.key, why, 0)
+            if not task.has_ended:
+                self._executors[task.kind].abort(task.key, why, 0)
 
     @property
     def running(self) -> int:
@@ -130,9 +135,17 @@ class Dispatcher:
                 self._signal.wait(self._pause_seconds())
         self.ended.set()
 
+    def close(self) -> None:
+        """After the loop."""
+        self._writer.close()
+
+    def _wake(self) -> None:
+        if not self._signal.is_set():  # setting it again would take its lock for nothing
+            self._signal.set()
+
     def _wake_queue(self) -> None:
         self._queue_woken = True
-        self._signal.set()
+        self._wake()
 
     def _wake_ended(self) -> None:
         """Some task has ended: that lets others start only where there are conditions."""
@@ -141,10 +154,10 @@ class Dispatcher:
 
     def _wake_control(self) -> None:
         self._control_woken = True
-        self._signal.set()
+        self._wake()
 
     def _is_over(self) -> bool:
-        return not self._is_claiming and not self._held and not self._inbox and not self._pending
+        return not (self._is_claiming or self._held or self._inbox or self._pending or self._writer.batch)
 
     def _step(self) -> None:
         self._take_in()
@@ -191,6 +204,9 @@ class Dispatcher:
                 report.progress = value
             else:
                 report.ended = value
+                self._has_ended(task, value.ended)
+        if not self._exhausted and self._has_room():
+            self._queue_woken = True
 
     def _started(self, task: HeldTask, at: float) -> None:
         self._inbox.urgent.discard(task.key)
@@ -208,30 +224,37 @@ class Dispatcher:
         heapq.heappush(self._deadlines, (since + seconds, task.key, task.started or since, reason))
 
     def _write(self) -> None:
-        if not self._pending:
+        self._settle()
+        if self._pending and not self._writer.batch:
+            reports, self._pending = list(self._pending.values()), {}
+            self._writer.hand_over(reports, self._recorder)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Draw the consequences of what has been written."""
+        written = self._writer.collect()
+        if written is None:
             return
-        reports = list(self._pending.values())
-        lost = {task.key for task in self._recorder.write(reports)}
-        self._pending.clear()
+        reports, tasks = written
+        lost = {task.key for task in tasks}
         for report in reports:
             key = report.task.key
             if report.ended is not None:
-                self._let_go(report.task, report.ended.ended)
+                del self._held[key]
             elif key in lost:
                 logger.warning("task is held by another now task_id=%s", report.task.held.uuid)
                 self._executors[report.task.kind].abort(key, "the task is held by another worker now", 0)
             settle(report)
 
-    def _let_go(self, task: HeldTask, ended: float) -> None:
-        del self._held[task.key]
+    def _has_ended(self, task: HeldTask, ended: float) -> None:
+        """Its slot is free, though the end is not written yet."""
+        task.has_ended = True
         self._inbox.urgent.discard(task.key)
         self._count[task.kind] -= 1
         if task.started is not None:
             seconds = max(0.0, time.monotonic() - task.started - max(0.0, time.time() - ended))
             mean = self._mean_seconds.get(task.kind, seconds)
             self._mean_seconds[task.kind] = mean + 0.05 * (seconds - mean) if seconds < 10 * mean else seconds
-        if self._has_room():
-            self._queue_woken = self._queue_woken or not self._exhausted
 
     # -- what runs ------------------------------------------------------------------------------------------------
 
@@ -241,7 +264,7 @@ class Dispatcher:
             _, key, started, reason = heapq.heappop(self._deadlines)
             task = self._held.get(key)
             # An attempt that did not count comes back under the same key: its time began anew.
-            if task is not None and task.started == started and not task.is_aborting:
+            if task is not None and task.started == started and not task.is_aborting and not task.has_ended:
                 lifecycle.note_abort(task.held, reason, using=self._using)
                 self._abort(task, reason)
         if self._control_woken or now >= self._next_control:
@@ -261,7 +284,7 @@ class Dispatcher:
         )
         for pk, attempt, reason in asked.values_list("id", "attempt", "abort_reason"):
             task = self._held.get((pk, attempt))
-            if task is not None and (not task.is_aborting or task.is_stopping):
+            if task is not None and not task.has_ended and (not task.is_aborting or task.is_stopping):
                 task.is_stopping = False
                 self._abort(task, reason)
 
@@ -281,7 +304,7 @@ class Dispatcher:
         if self._force_at is not None and not self._forced and time.monotonic() >= self._force_at:
             self._forced = True
             for task in self._held.values():
-                if not task.is_aborting:
+                if not task.is_aborting and not task.has_ended:
                     task.is_aborting = task.is_stopping = True
                     self._executors[task.kind].abort(task.key, "the worker stops", task.abort_grace)
         if not self._is_marked:
@@ -301,7 +324,10 @@ class Dispatcher:
     # -- what may start -------------------------------------------------------------------------------------------
 
     def _free(self) -> dict[str, int]:
-        return {kind: self._capacity(kind) - self._count[kind] for kind in self._used_kinds()}
+        return {kind: max(0, self._capacity(kind) - self._count[kind]) for kind in self._used_kinds()}
+
+    def _free_slots(self) -> dict[str, int]:
+        return {kind: max(0, self._settings.slots[kind] - self._count[kind]) for kind in self._used_kinds()}
 
     def _used_kinds(self) -> set[str]:
         return set(self._kinds.values())
@@ -310,12 +336,14 @@ class Dispatcher:
         """Slots, and as much more as will be begun within a moment: so a short run does not wait for the database."""
         slots = self._settings.slots[kind]
         mean = self._mean_seconds.get(kind)
-        if mean is None or not self._options.prefetch_seconds:
+        if mean is None or not self._options.prefetch_seconds or self._options.max_losses == 1:
             return slots
         return slots + min(MAX_PREFETCH, int(slots * self._options.prefetch_seconds / max(mean, 1e-4)))
 
     def _has_room(self) -> bool:
         """Is it worth a pass? With many short runs in hand, not for each that ends."""
+        if len(self._held) - self._count.total() > MAX_UNWRITTEN:
+            return False
         for kind in self._used_kinds():
             capacity, held = self._capacity(kind), self._count[kind]
             if held < capacity and (capacity <= self._settings.slots[kind] or capacity - held >= capacity // 4):
@@ -338,10 +366,10 @@ class Dispatcher:
         limit = MAX_BATCH
         if self._settings.max_tasks is not None:
             limit = min(limit, self._settings.max_tasks - self._claimed)
-        free = {kind: max(0, count) for kind, count in self._free().items()}
+        free = self._free()
         if limit <= 0 or not any(free.values()):
             return
-        result = self._admission.run_pass(free, limit)
+        result = self._admission.run_pass(free, limit, self._free_slots())
         for row in result.claimed:
             self._begin(row, result.now or self._now())
         full = len(result.claimed) == min(limit, sum(free.values()))

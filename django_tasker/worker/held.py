@@ -23,11 +23,13 @@ class HeldTask:
     held: Held
     assignment: Assignment
     kind: str  # of executor
+    log_bytes: int
     log_count: int  # entries stored, the task's number of the last one
     warning_count: int
     error_count: int
     abort_grace: float
     started: float | None = None  # monotonic
+    has_ended: bool = False  # its end is known here, and perhaps not written yet
     abort_reason: str | None = None
     is_aborting: bool = False
     is_stopping: bool = False  # told to end only because the worker stops
@@ -65,11 +67,13 @@ def hold(
         max_attempts=row.max_attempts,
         log_level=options.log_level_number,
         log_entries_left=max(0, options.log_max_entries - row.log_count),
-        log_bytes_left=options.log_max_bytes,
+        log_bytes_left=max(0, options.log_max_bytes - row.log_bytes),
         run_timeout=row.run_timeout,
         run_deadline=None if row.run_until is None else next_time(row.run_until, now),
     )
-    return HeldTask(held, assignment, kind, row.log_count, row.warning_count, row.error_count, abort_grace)
+    return HeldTask(
+        held, assignment, kind, row.log_bytes, row.log_count, row.warning_count, row.error_count, abort_grace
+    )
 
 
 def next_time(cron: str, after: datetime) -> float:

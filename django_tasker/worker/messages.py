@@ -40,6 +40,7 @@ class Entry:
     message: str
     traceback: str | None = None
     extra: dict[str, Any] | None = None
+    size: int = 0  # bytes that count for the cap
 
 
 @dataclass(slots=True)

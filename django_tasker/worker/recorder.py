@@ -27,6 +27,7 @@ _COUNT_COLUMNS = [
     ("log_count", "int"),
     ("warning_count", "int"),
     ("error_count", "int"),
+    ("log_bytes", "bigint"),
 ]
 
 
@@ -142,7 +143,7 @@ class Recorder:
         for report in reports:
             (done if report.ended is not None and report.ended.kind == "done" else others).append(report)
         hit = self._progress([r for r in reports if r.progress is not None], now)
-        hit |= self._done(done, rows, now) | self._counts([r for r in others if r.entries], rows, now)
+        hit |= self._done(done, now) | self._counts([r for r in others if r.entries], now)
         self._insert([entry for report in reports if report.task.held.id in hit for entry in rows[report.task.key]])
         lost = [r.task for r in reports if r.task.held.id not in hit and (r.ended is None or r.ended.kind == "done")]
         for report in others:
@@ -159,6 +160,8 @@ class Recorder:
             entries = [*entries, Entry(report.ended.ended, logging.WARNING, "django_tasker", text)]
             # Kept with the report, once: the transaction may be run again after a conflict.
             report.entries, report.ended.logs_dropped = entries, 0
+        if not entries:
+            return []
         task = report.task
         return [
             TaskLog(
@@ -175,20 +178,20 @@ class Recorder:
             for index, entry in enumerate(entries, 1)
         ]
 
-    def _done(self, reports: Sequence[Report], rows: dict[Key, list[TaskLog]], now: datetime) -> set[int]:
+    def _done(self, reports: Sequence[Report], now: datetime) -> set[int]:
         if not reports:
             return set()
         done = [
-            lifecycle.DoneRow(r.task.held, r.ended.result if r.ended else None, *counters(r.task, rows[r.task.key]))
+            lifecycle.DoneRow(r.task.held, r.ended.result if r.ended else None, *counters(r.task, r.entries))
             for r in reports
         ]
         return lifecycle.done(done, worker_id=self.worker_id, now=now, using=self.using)
 
-    def _counts(self, reports: Sequence[Report], rows: dict[Key, list[TaskLog]], now: datetime) -> set[int]:
+    def _counts(self, reports: Sequence[Report], now: datetime) -> set[int]:
         if not reports:
             return set()
         stamp = connections[self.using].ops.adapt_datetimefield_value(now)
-        values = [(r.task.held.id, r.task.held.attempt, *counters(r.task, rows[r.task.key])) for r in reports]
+        values = [(r.task.held.id, r.task.held.attempt, *counters(r.task, r.entries)) for r in reports]
         return self._update(_COUNT_COLUMNS, values, [("updated_at", stamp)])
 
     def _progress(self, reports: Sequence[Report], now: datetime) -> set[int]:
@@ -252,14 +255,19 @@ class Recorder:
 def settle(report: Report) -> None:
     """After the commit: count what was written, so that the next entries are numbered after it."""
     task = report.task
-    task.log_count, task.warning_count, task.error_count = counters(task, report.entries)
+    task.log_count, task.warning_count, task.error_count, task.log_bytes = counters(task, report.entries)
 
 
-def counters(task: HeldTask, entries: Sequence[Entry | TaskLog]) -> tuple[int, int, int]:
-    """The task's counts of entries, warnings and errors once `entries` are added."""
-    warnings = sum(logging.WARNING <= entry.level < logging.ERROR for entry in entries)
-    errors = sum(entry.level >= logging.ERROR for entry in entries)
-    return task.log_count + len(entries), task.warning_count + warnings, task.error_count + errors
+def counters(task: HeldTask, entries: Sequence[Entry]) -> tuple[int, int, int, int]:
+    """The task's counts of entries, warnings, errors and bytes once `entries` are added."""
+    if not entries:
+        return task.log_count, task.warning_count, task.error_count, task.log_bytes
+    return (
+        task.log_count + len(entries),
+        task.warning_count + sum(logging.WARNING <= entry.level < logging.ERROR for entry in entries),
+        task.error_count + sum(entry.level >= logging.ERROR for entry in entries),
+        task.log_bytes + sum(entry.size for entry in entries),
+    )
 
 
 def _run_at(ended: Ended, now: datetime) -> datetime | None:

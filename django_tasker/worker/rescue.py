@@ -14,7 +14,7 @@ from ..conf import Options
 from ..databases import database, in_transaction
 from ..lifecycle import Held
 from ..models import Task, Worker
-from ..statuses import Outcome
+from ..statuses import Ahead, Outcome
 from .settings import is_alive, machine_id
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ def _held(tasks: QuerySet[Task]) -> Iterable[tuple[Held, bool, str | None]]:
                 on_stop=task.on_stop,
                 losses=task.losses,
                 started_at=task.started_at or task.updated_at,
+                was_ahead=task.ahead == Ahead.CLAIMED,
             ),
             task.is_aborting,
             task.worker_name,

@@ -112,6 +112,7 @@ class TaskWorker:
         using = self.settings.using
         for executor in dispatcher.executors.values():
             executor.stop()
+        dispatcher.close()
         logs.uninstall()
         with suppress(DatabaseError):
             Worker.objects.using(using).filter(pk=dispatcher.worker_id).delete()

@@ -56,3 +56,23 @@ def test_a_worker_that_was_silent_too_long_changes_nothing_and_begins_anew(start
     assert (found.worker_name, found.losses) == (second.name, 1)
     assert found.result != child
     assert Task.objects.get(pk=after.pk).worker_name == first.name
+
+
+def test_a_task_that_kills_its_worker_fails_alone(start_worker) -> None:
+    """The tasks behind it, claimed ahead because runs are so short, are not charged for what it does."""
+    first = tasker.add_tasks([{"operation": "die-in-worker"} for _ in range(100)])
+    deadly = tasker.add_task("die-in-worker", "die")
+    others = tasker.add_tasks([{"operation": "die-in-worker"} for _ in range(300)])
+
+    kills = 0
+    while Task.objects.filter(ended_at=None).exists():
+        worker = start_worker("--concurrency", "1", "--burst", PREFETCH_SECONDS=1)
+        kills += worker.wait() == 9
+        assert kills <= 4
+
+    assert Task.objects.get(pk=deadly.pk).error["type"] == "WorkerLost"
+    rest = Task.objects.filter(pk__in=[task.pk for task in first + others])
+    assert set(rest.values_list("status", flat=True)) == {"done"}
+    # One may have been in the slot just before, with its end not written yet.
+    assert rest.filter(losses__gt=0).count() <= kills
+    assert rest.filter(earlier_attempts__outcome="lost").exists(), "some were claimed ahead, or this tests nothing"

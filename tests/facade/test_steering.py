@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_tasker import AbortController, lifecycle, tasker
 from django_tasker.databases import alias
 from django_tasker.errors import DuplicateTask, InvalidQuery, InvalidTask, InvalidTaskState, TaskNotFound
+from django_tasker.json_values import dumps
 from django_tasker.models import Attempt, Task, TaskLog
 
 pytestmark = pytest.mark.django_db
@@ -39,6 +40,23 @@ def done(task: Task) -> Task:
     row = lifecycle.DoneRow(held(task), '{"pages":310}', 0, 0, 0)
     assert lifecycle.done([row], worker_id=1, now=timezone.now(), using=alias()) == {task.pk}
     return tasker.get_task(task)
+
+
+@pytest.mark.parametrize(
+    "result",
+    ['it\'s {a, "b"} \\ %s \\u0000', "null", {"a": None, "%s": [[], {}, "é😀"]}, [None, [None]], 1.5, True, None],
+    ids=repr,
+)
+def test_a_result_is_kept_as_it_is_beside_others(result: object) -> None:
+    tasks = [started(tasker.add_task("import")) for _ in range(3)]
+    texts = ["1", None if result is None else dumps(result), None]
+    rows = [lifecycle.DoneRow(held(task), text, 0, 0, 0) for task, text in zip(tasks, texts, strict=True)]
+
+    lifecycle.done(rows, worker_id=1, now=timezone.now(), using=alias())
+
+    found = Task.objects.filter(status="done").order_by("id")
+    assert list(found.values_list("result", flat=True)) == [1, result, None]
+    assert found.filter(result__isnull=True).count() == 1 + (result is None), "no result is NULL, not JSON's null"
 
 
 def test_an_unknown_uuid_is_told() -> None:

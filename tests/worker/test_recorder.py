@@ -15,6 +15,7 @@ from django_tasker.conf import options
 from django_tasker.databases import in_transaction
 from django_tasker.lifecycle import Held
 from django_tasker.models import Task, TaskLog
+from django_tasker.testing import assigned_runner, override_tasker, run_task
 from django_tasker.worker import recorder
 from django_tasker.worker.held import HeldTask
 from django_tasker.worker.messages import Ended, Entry
@@ -30,7 +31,7 @@ def held(transactional_db: None) -> HeldTask:
     now = timezone.now()
     Task.objects.filter(pk=task.pk).update(status="running", hold=-1, attempt=1, worker_id=WORKER, started_at=now)
     its = Held(task.pk, task.uuid, "noop", 1, WORKER, 1, None, None, "postpone", 0, now)
-    return HeldTask(its, assignment("noop"), "thread", 0, 0, 0, options().abort_grace)
+    return HeldTask(its, assignment("noop"), "thread", 0, 0, 0, 0, options().abort_grace)
 
 
 @pytest.fixture
@@ -89,3 +90,16 @@ def test_dropped_entries_are_noted_once_when_the_write_is_repeated(held: HeldTas
 
     assert [entry.message[:6] for entry in TaskLog.objects.order_by("seq")] == ["one", "9 more"]
     assert Task.objects.get(pk=held.held.id).log_count == 2
+
+
+def test_the_cap_of_bytes_spans_the_attempts_of_a_task(transactional_db: None) -> None:
+    def fails(task: Any) -> None:
+        task.logger.info("x" * 600)
+        raise ValueError
+
+    with assigned_runner("fails", fails), override_tasker(LOG_MAX_BYTES=1000, RETRY_DELAY=0):
+        task = tasker.add_task("fails", max_attempts=2)
+        first, second = run_task(task).logs, run_task(task).logs
+
+    assert [entry.message[:5] for entry in first] == ["xxxxx"]
+    assert [entry.message for entry in second[1:]] == ["1 more log entries were dropped: the task's cap was reached."]

@@ -177,7 +177,7 @@ class PipeSink:
 
     def log(self, key: tuple[int, int], entries: list[Entry]) -> None:
         with self._lock:
-            self._entries += [(e.created, e.level, e.logger, e.message, e.traceback, e.extra) for e in entries]
+            self._entries += [(e.created, e.level, e.logger, e.message, e.traceback, e.extra, e.size) for e in entries]
             if len(self._entries) >= MAX_BATCH_ENTRIES or time.monotonic() - self._flushed_at > self._flush_seconds:
                 self._flush()
             elif len(self._entries) == len(entries):
