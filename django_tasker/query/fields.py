@@ -61,17 +61,19 @@ FIELDS: dict[str, Field] = {
         _fields(Kind.UUID, "uuid"),
         _fields(Kind.STATUS, "status"),
         _fields(Kind.TEXT, "operation queue on_stop"),
-        _fields(Kind.TEXT, "run_until unique_key abort_reason worker_name", nullable=True),
+        _fields(Kind.TEXT, "run_until unique_key added_by abort_reason worker_name", nullable=True),
         _fields(Kind.FLOAT, "priority", unbounded=True),
         _fields(Kind.FLOAT, "run_timeout retry_delay keep_for", nullable=True),
         _fields(Kind.DATETIME, "added_at updated_at"),
-        _fields(Kind.DATETIME, "run_at started_at ended_at abort_requested_at", nullable=True),
-        _fields(Kind.JSON, "data result error progress", nullable=True),
+        _fields(Kind.DATETIME, "run_at started_at ended_at expires_at abort_requested_at", nullable=True),
+        _fields(Kind.JSON, "concurrency"),
+        _fields(Kind.JSON, "queue_timeout data result error progress", nullable=True),
     )
     for field in group
 }
 
-JSON_FIELDS = tuple(name for name, field in FIELDS.items() if field.kind is Kind.JSON)
+JSON_FIELDS = ("data", "result", "error", "progress")
+"""Those that dotted paths lead into. The JSON of the options is compared as a whole, or searched by `$contains`."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

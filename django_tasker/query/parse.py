@@ -222,7 +222,7 @@ def _target(dotted: str, path: str) -> Target:
 
 
 def _check_parts(field: Field, parts: list[str], path: str) -> None:
-    if field.kind is not Kind.JSON:
+    if field.name not in JSON_FIELDS:
         fail(f"{field.name!r} has no keys, at {path}; {', '.join(JSON_FIELDS)} have.", path)
     if not all(parts):
         fail(f"The path at {path} has an empty part; keys that are empty or contain a dot have no path.", path)

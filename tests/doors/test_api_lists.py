@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from django_tasker import tasker
+from django_tasker.api import serializers
 from django_tasker.api.filters import TaskFilterSet
 from django_tasker.api.pagination import ORDERINGS
 from django_tasker.models import Task
@@ -75,6 +77,7 @@ def tasks():
         ({"data.book__exists": "false"}, {3}),
         ({"error.type": "OSError"}, {2}),
         ({"query": '{"data.n": {"$gte": 1}, "status": "running"}'}, {3}),
+        ({"query": '{"added_by": {"$startswith": "b"}}'}, {3}),
         ({"data.n__gte": "1", "status__in": "running,failed", "query": '{"data.n": {"$ne": 3}}'}, {2}),
     ],
 )
@@ -131,6 +134,14 @@ def test_each_filter_can_be_asked_of_the_database(api, tasks):
         value = values.get(field) or ("2030-01-31T07:00:00+01:00" if field in times else "1")
         response = api.get("tasks/", {name: "true" if lookup == "isnull" or field.startswith("is_") else value})
         assert response.status_code == 200, (name, response.content)
+
+
+def test_what_is_shown_can_be_queried(api, tasks):
+    shown = set(serializers.FIELDS) - {"is_aborting"}  # that is {"status": "running", "abort_requested_at": …}
+
+    for name in shown:
+        there_or_not = {"$or": [{name: {"$exists": flag}} for flag in (True, False)]}
+        assert found(api, {"query": json.dumps(there_or_not)}) == {0, 1, 2, 3}, name
 
 
 def test_fields_leave_out_what_is_not_wanted(api, tasks, django_assert_max_num_queries):

@@ -116,3 +116,13 @@ def test_a_dumped_query_parses_to_the_same_tree(query):
 
     assert parse(dumped) == node
     assert dump(parse(dumped)) == dumped
+
+
+@pytest.mark.parametrize("column", ["concurrency", "queue_timeout"])
+def test_options_written_by_the_plain_encoder_are_found_as_they_are(column):
+    values = ["😀", "é\U00010000", '"', "\\u0041", "A", {"😀": ["😀"]}, {"a": 1.0}, [{"query": {"data.a": "😀"}}]]
+    read = insert([worlds.new_task(**{column: value}) for value in values])
+
+    for value in values:
+        check({column: worlds.as_value(value)}, read, read)
+        check({column: {"$contains": value}}, read, read)

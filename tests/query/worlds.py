@@ -186,8 +186,12 @@ def tasks(draw: st.DrawFn) -> Task:
         run_timeout=draw(st.sampled_from([None, 0.1, 1.0, 2.5])),
         unique_key=draw(st.none() | strings),
         abort_reason=draw(st.none() | strings),
+        added_by=draw(st.none() | strings),
+        concurrency=draw(documents.filter(lambda document: document is not None)),
+        queue_timeout=draw(st.none() | objects),
         run_at=draw(st.none() | st.sampled_from(TIMES)),
         added_at=draw(st.sampled_from(TIMES)),
+        expires_at=draw(st.none() | st.sampled_from(TIMES)),
     )
 
 
@@ -251,11 +255,16 @@ leaf_queries = any_of(
     of_column("operation", strings, text_tests),
     of_column("unique_key", strings, text_tests),
     of_column("abort_reason", strings, text_tests),
+    of_column("added_by", strings, text_tests),
+    st.tuples(st.sampled_from(["concurrency", "queue_timeout"]), documents.map(as_value) | json_tests).map(
+        lambda pair: {pair[0]: pair[1]}
+    ),
     of_column("status", st.sampled_from(STATUSES), exists),
     of_column("priority", st.sampled_from(PRIORITIES), _ranges(st.sampled_from(PRIORITIES))),
     of_column("attempt", st.integers(-1, 3) | st.just(2**40), _ranges(st.integers(-1, 3))),
     of_column("run_timeout", st.sampled_from([0.1, 1, 2.5]), _ranges(st.sampled_from([0.1, 1, 2.5]))),
     of_column("run_at", st.sampled_from(TIMES), _ranges(st.sampled_from(TIMES))),
+    of_column("expires_at", st.sampled_from(TIMES), _ranges(st.sampled_from(TIMES))),
     of_column("added_at", st.sampled_from(TIMES).map(datetime.isoformat), _ranges(st.sampled_from(TIMES))),
     of_column("uuid", st.sampled_from(UUIDS) | st.sampled_from(UUIDS).map(str), exists),
 )
