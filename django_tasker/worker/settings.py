@@ -89,11 +89,20 @@ def machine_id() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Does a process of this machine with this id exist?"""
+    """Does a process of this machine with this id exist, and run? A dead one that nobody has waited for does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Has it ended, though its id is kept for a parent that has not asked yet? False where Linux's /proc is not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(") ")[2][:1] in ("Z", "X")  # after the name, which may hold any character
