@@ -435,15 +435,23 @@ class Tasker:
         """Delete the ended tasks that match, with their logs; return how many."""
         return lifecycle.delete_ended(self._matching(query), using=alias())
 
-    def prune(self, older_than: timedelta | float | None = None, query: Query = None) -> int:
-        """Delete ended tasks that are past their `keep_for`; or, with `older_than`, that ended so long ago."""
-        tasks = self._matching(query)
+    def prune(self, older_than: timedelta | float | None = None, query: Query = None, *, dry_run: bool = False) -> int:
+        """Delete ended tasks that are past their `keep_for`; or, with `older_than`, that ended so long ago.
+
+        Args:
+            older_than: seconds, or a timedelta.
+            query: only those that match; None: all.
+            dry_run: delete nothing.
+
+        Returns: how many were, or would be, deleted.
+        """
+        tasks = self._matching(query).filter(status__in=ENDED)
         now = timezone.now()
         if older_than is None:
             tasks = tasks.filter(expires_at__lte=now)
         else:
             tasks = tasks.filter(ended_at__lte=now - timedelta(seconds=specs.check_seconds(older_than, "older_than")))
-        return lifecycle.delete_ended(tasks, using=alias())
+        return tasks.count() if dry_run else lifecycle.delete_ended(tasks, using=alias())
 
     # -- waiting and following ------------------------------------------------------------------------------------
 
@@ -544,16 +552,14 @@ class Tasker:
             emit([], topics=["queue"], using=alias())
 
     def stats(self) -> dict[str, Any]:
-        """Numbers for dashboards: tasks by operation and status, the oldest waiting, workers, what is paused."""
-        tasks = Task.objects.using(alias())
-        counts: dict[str, dict[str, int]] = {}
-        grouped = tasks.order_by().values_list("operation", "status").annotate(count=Count("id"))
-        for operation, status, count in grouped:
-            counts.setdefault(operation, {})[status] = count
+        """Numbers for dashboards: tasks by operation and status, those that wait by queue and since when, workers,
+        what is paused."""
+        waiting = Task.objects.using(alias()).waiting()
         paused = Pause.objects.using(alias())
         return {
-            "tasks": counts,
-            "oldest_waiting_at": tasks.filter(status=Status.NEW).aggregate(oldest=Min("added_at"))["oldest"],
+            "tasks": count_by_operation(using=alias()),
+            "queues": dict(waiting.order_by("queue").values_list("queue").annotate(count=Count("id"))),
+            "oldest_waiting_at": oldest_waiting_at(using=alias()),
             "workers": [_worker_dict(worker) for worker in Worker.objects.using(alias()).order_by("id")],
             "paused": {
                 "operations": sorted(paused.filter(kind=Pause.Kind.OPERATION).values_list("name", flat=True)),
@@ -620,6 +626,21 @@ def worker_settings(tasker: Tasker, **settings: Any) -> WorkerSettings:
             settings[name] = tuple(settings[name])
     tasker._discover()
     return WorkerSettings(using=alias(), registry=tasker._registry, assertions=tasker._assertions, **settings)
+
+
+def count_by_operation(*, using: str) -> dict[str, dict[str, int]]:
+    """How many tasks an operation has in each status; looks at all tasks."""
+    counts: dict[str, dict[str, int]] = {}
+    grouped = Task.objects.using(using).order_by().values_list("operation", "status").annotate(count=Count("id"))
+    for operation, status, count in grouped:
+        counts.setdefault(operation, {})[status] = count
+    return counts
+
+
+def oldest_waiting_at(*, using: str) -> datetime | None:
+    """When the new task that waits longest was added."""
+    oldest: datetime | None = Task.objects.using(using).waiting().aggregate(oldest=Min("added_at"))["oldest"]
+    return oldest
 
 
 def attach_logs(tasks: Sequence[Task], max_level: str | int, *, using: str) -> None:

@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.core.cache import cache
-from django.db.models import Count, Min, Value
+from django.db.models import Count, Value
 from django.utils import timezone
 
 from ..conf import options
 from ..databases import alias
+from ..facade import count_by_operation, oldest_waiting_at
 from ..models import Pause, Task, Worker
 from ..statuses import ENDED, Status
 
@@ -112,11 +113,7 @@ def _is_lost(worker: Worker, now: datetime) -> bool:
 
 
 def _count() -> tuple[dict[str, dict[str, int]], datetime | None]:
-    counts: dict[str, dict[str, int]] = {}
-    grouped = Task.objects.order_by().values_list("operation", "status").annotate(count=Count("id"))
-    for operation, status, count in grouped:
-        counts.setdefault(operation, {})[status] = count
-    return counts, Task.objects.waiting().aggregate(oldest=Min("added_at"))["oldest"]
+    return count_by_operation(using=alias()), oldest_waiting_at(using=alias())
 
 
 def _operations(counts: dict[str, dict[str, int]], paused: list[Pause], workers: list[WorkerRow]) -> list[OperationRow]:

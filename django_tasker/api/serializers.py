@@ -315,6 +315,7 @@ class StatsSerializer(serializers.Serializer[Any]):
     tasks = serializers.DictField(
         child=serializers.DictField(child=serializers.IntegerField()), help_text="Operation → status → how many."
     )
+    queues = serializers.DictField(child=serializers.IntegerField(), help_text="Queue → how many new tasks wait in it.")
     oldest_waiting_at = serializers.DateTimeField(allow_null=True)
     workers = serializers.ListField(child=serializers.DictField())
     paused = PausedSerializer()

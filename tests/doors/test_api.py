@@ -276,7 +276,8 @@ def test_workers_and_numbers_are_shown(api):
         ("alive", True),
         ("lost", False),
     ]
-    assert api.get("stats/").json()["tasks"] == {"noop": {"new": 1}}
+    stats = api.get("stats/").json()
+    assert (stats["tasks"], stats["queues"]) == ({"noop": {"new": 1}}, {"default": 1})
     workers = {each["operation"]: each["workers"] for each in api.get("operations/").json()["results"]}
     assert workers["noop"] == 1
 

@@ -354,7 +354,8 @@ class TestStatsAndPrune:
     def test_stats_count_by_operation_and_status(self, task):
         end(tasker.add_task("shell-test"), "done")
 
-        assert shell_json("stats")[0]["tasks"]["shell-test"] == {"new": 1, "done": 1}
+        stats = shell_json("stats")[0]
+        assert (stats["tasks"], stats["queues"]) == ({"shell-test": {"new": 1, "done": 1}}, {"default": 1})
         assert "shell-test" in shell("stats")
 
     def test_explain_says_that_no_worker_runs_it(self, task):

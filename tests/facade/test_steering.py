@@ -253,6 +253,30 @@ def test_ended_tasks_past_their_time_are_pruned() -> None:
     assert tasker.prune(older_than=0) == 1
 
 
+def test_pruning_for_show_counts_what_would_go() -> None:
+    done(started(tasker.add_task("import")))
+    done(started(tasker.add_task("export", keep_for=0)))
+    tasker.add_task("import")
+
+    assert tasker.prune(dry_run=True) == 1
+    assert tasker.prune(older_than=0, dry_run=True) == 2
+    assert tasker.prune(older_than=0, query={"operation": "import"}, dry_run=True) == 1
+    assert tasker.count_tasks() == 3
+
+
+def test_numbers_tell_how_many_wait_in_each_queue() -> None:
+    started(tasker.add_task("import", queue="nightly"))
+    tasker.add_tasks({"operation": operation, "queue": "nightly"} for operation in ("import", "export"))
+    first = tasker.find_task({"status": "new"})
+    tasker.add_task("import")
+
+    stats = tasker.stats()
+
+    assert stats["queues"] == {"default": 1, "nightly": 2}
+    assert stats["tasks"] == {"import": {"running": 1, "new": 2}, "export": {"new": 1}}
+    assert first is not None and stats["oldest_waiting_at"] == first.added_at
+
+
 def test_pausing_is_idempotent_and_shown() -> None:
     tasker.pause(operation="import")
     tasker.pause(operation="import")
@@ -289,6 +313,8 @@ async def test_the_async_twins_do_the_same() -> None:
     await tasker.aretry_task(task)
     assert (await tasker.aexplain_task(task)).place == 0
     assert await tasker.aabort_tasks({}) == 1
+    assert await tasker.aprune(older_than=0, dry_run=True) == 1
+    assert (await tasker.astats())["queues"] == {}
     assert await tasker.adelete_tasks({}) == 1
     await sync_to_async(connections.close_all)()  # of the thread that ran all this
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db.models import QuerySet
-from django.utils import timezone
 
 from django_tasker import tasker
 
-from ...models import Task
 from ...statuses import ACTIVE, ENDED, Status
 from . import targets
 from .output import Output, task_json
@@ -133,18 +129,6 @@ def prune(out: Output, options: Namespace) -> None:
     if options.status:
         parts.append({"status": {"$in": options.status}})
     query = {"$and": parts} if parts else None
-    if options.dry_run:
-        count = _prunable(query, options.older_than).count()
-    else:
-        count = tasker.prune(older_than=options.older_than, query=query)
+    count = tasker.prune(older_than=options.older_than, query=query, dry_run=options.dry_run)
     word = "Would delete" if options.dry_run else "Deleted"
     out.either({"count": count, "dry_run": options.dry_run}, f"{word} {targets.tasks(count)}.")
-
-
-def _prunable(query: dict[str, Any] | None, older_than: float | None) -> QuerySet[Task]:
-    """What `tasker.prune` would delete now."""
-    now = timezone.now()
-    ended = Task.objects.matching(query).ended()
-    if older_than is None:
-        return ended.filter(expires_at__lte=now)
-    return ended.filter(ended_at__lte=now - timedelta(seconds=older_than))

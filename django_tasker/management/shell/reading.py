@@ -7,8 +7,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Count
-
 from django_tasker import tasker
 
 from ...models import Task, TaskLog
@@ -129,7 +127,7 @@ def explain(out: Output, options: Namespace) -> None:
 
 def stats(out: Output, options: Namespace) -> None:
     """Counts by operation and status, queues, the oldest waiting task, workers, what is paused."""
-    found = {**tasker.stats(), "queues": queue_sizes()}
+    found = tasker.stats()
     if out.as_json:
         out.json(found)
         return
@@ -143,12 +141,6 @@ def stats(out: Output, options: Namespace) -> None:
     out.line(f"oldest waiting task added: {plain(found['oldest_waiting_at']) or 'none waits'}")
     for kind, names in found["paused"].items():
         out.line(f"paused {kind}: {', '.join(names) or 'none'}")
-
-
-def queue_sizes() -> dict[str, int]:
-    """How many new tasks wait in each queue."""
-    counted = Task.objects.waiting().order_by().values_list("queue").annotate(count=Count("id"))
-    return dict(counted)
 
 
 def worker_row(worker: dict[str, Any]) -> list[Any]:
