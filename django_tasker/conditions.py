@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import query
 from .errors import InvalidQuery, InvalidTask
 from .json_values import stand_in
 from .query import Node
-from .query.nodes import is_index
+from .query.nodes import And, is_index
 
 SCOPES = ("running", "queued_before", "active")
 REFERABLE = ("data", "operation", "queue", "uuid", "unique_key")
@@ -26,6 +26,18 @@ REFERABLE = ("data", "operation", "queue", "uuid", "unique_key")
 
 FRONT, LATER, NOT_WAITING = 0, 1, -1
 """Values of Task.hold that are no stream's id: the front of the queue, before run_at, and not new."""
+
+
+KEYS = frozenset(["data", "operation", "queue"])
+"""Columns whose values are looked up in an index: those that stay as they are while a task waits in one place."""
+
+
+class Key(NamedTuple):
+    """The part of a query that asks for equality: the paths, and a hash of them with the values."""
+
+    paths: tuple[str, ...]
+    digest: int
+    is_whole: bool  # the query asks for nothing else
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,21 @@ class Condition:
         return tuple(path for path, _ in pairs), tuple(stand_in(value) for _, value in pairs)
 
     @cached_property
+    def key(self) -> Key | None:
+        """By what the tasks that match, and perhaps some more, can be looked up; None: by nothing."""
+        if self.assertion is not None:
+            return None
+        parts = self.node.children if isinstance(self.node, And) else (self.node,)
+        found = [query.equalities(part) for part in parts]
+        pairs = sorted(
+            (pair for pairs in found for pair in pairs or () if pair[0].split(".", 1)[0] in KEYS), key=lambda p: p[0]
+        )
+        if not pairs and parts:
+            return None
+        paths, values = tuple(path for path, _ in pairs), [value for _, value in pairs]
+        return Key(paths, key_digest(paths, values), is_whole=len(pairs) == len(parts))
+
+    @cached_property
     def predicate(self) -> Callable[[Any], bool]:
         return query.to_predicate(self.node)
 
@@ -85,6 +112,19 @@ def digest(value: Any) -> int:
     """A stable hash of a JSON value from 2 to 2**63 - 1, the same in every process."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % (2**63 - 2) + 2
+
+
+def key_digest(paths: Sequence[str], values: Sequence[Any]) -> int:
+    """A hash of values at paths: the same exactly when JSON calls the values equal."""
+    return digest([list(paths), [_canonical(value) for value in values]])
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    return [_canonical(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def check(value: Any, *, path: str = "concurrency", max_conditions: int) -> list[dict[str, Any]]:

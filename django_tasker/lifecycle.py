@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connections, transaction
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, Case, QuerySet, When
 from django.utils import timezone
 
 from .conditions import FRONT, LATER, NOT_WAITING
@@ -425,7 +425,9 @@ def prioritize(tasks: QuerySet[Task], priority: float, *, using: str) -> int:
     """Give new tasks another priority; return how many."""
 
     def change(chunk: QuerySet[Task]) -> int:
-        return chunk.filter(status=Status.NEW).update(priority=priority, updated_at=timezone.now())
+        # To the front, if it waits in a stream: the place it is found by there is no longer its own.
+        hold = Case(When(hold__gt=LATER, then=FRONT), default="hold", output_field=BigIntegerField())
+        return chunk.filter(status=Status.NEW).update(priority=priority, hold=hold, updated_at=timezone.now())
 
     return _in_chunks(
         tasks.filter(status=Status.NEW),

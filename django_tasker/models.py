@@ -334,10 +334,34 @@ class Stream(models.Model):
 
     id = models.BigIntegerField(primary_key=True)  # hash of the reason; Task.hold points here
     reason = models.JSONField()  # {"scope", "query", "limit"}, {"assert"} or {"operation", "queue"}
+    # What its rows have StreamKeys for: name of a list of paths -> the paths; and how far the next one has come.
+    keyed = models.JSONField(default=dict)
+    keying = models.JSONField(null=True)  # {"paths", "after": [priority as text, id]}
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
         return str(self.reason)
+
+
+class StreamKey(models.Model):
+    """A task in a stream, under the values that conditions of waiting tasks ask for; see `admission.keys`.
+
+    It counts only while the task is new and in the stream `hold`. Written and read under the gate.
+    """
+
+    digest = models.BigIntegerField()  # hash of the paths and the task's values there
+    priority = PriorityField()
+    task_id = models.BigIntegerField()
+    hold = models.BigIntegerField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["digest", "priority", "task_id"], name="tasker_stream_key_place"),
+            models.Index(fields=["task_id"], name="tasker_stream_key_task"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.digest} of task {self.task_id}"
 
 
 class Event(models.Model):

@@ -11,8 +11,12 @@ whole lane: during a pass running tasks only get more, and of the tasks ahead no
 pass finds out from the rows which reasons still refuse, skips those streams whole, and merges the others with the
 front in queue order. So no wake-up rule can be forgotten: end, abort, edit, delete and crash need only another pass.
 
+**Keys.** Conditions that look at the queue count the tasks ahead: what a pass has read of the front is in memory, what
+waits in streams is found by keys, hashes of the values that such conditions ask for by equality.
+
 `passes` holds the gate and claims, `walk` judges the queue in order, `sources` reads its streams, `counts` counts what
-runs and what waits ahead, `streams` moves rows between streams, `rows` and `facts` read them.
+runs, `waiting` what waits ahead, `keys` finds it in streams, `streams` moves rows between streams,
+`rows` and `facts` read them.
 """
 
 from __future__ import annotations

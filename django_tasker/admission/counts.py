@@ -1,19 +1,17 @@
-"""Counts the tasks that match a condition's query: those that run, and those that wait ahead of a place.
+"""Counts the running tasks that match a condition's query.
 
-Running tasks are few (the slots of all workers), so they are held in memory and judged by the query's predicate;
-equality queries are looked up in an index. Waiting tasks are many, so the database finds the first few matches.
+They are few (the slots of all workers), so they are held in memory and judged by the query's predicate; equality
+queries are looked up in an index.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from datetime import datetime
 from typing import Any
 
 from django.db import connections
 
-from .. import query
 from ..conditions import Condition, look_up
 from ..json_values import stand_in
 from ..models import Task
@@ -102,35 +100,6 @@ class RunningTasks:
 
 def _key(task: Facts, paths: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(stand_in(look_up(task, path)) for path in paths)
-
-
-class WaitingTasks:
-    """The new, due tasks that match a query, by their place in the queue; one question for each query and pass."""
-
-    def __init__(self, using: str, now: datetime, starts: int) -> None:
-        self._using = using
-        self._now = now
-        self._starts = starts  # how many of those ahead may start during the pass
-        self._places: dict[tuple[int, int], list[tuple[float, int]]] = {}
-        self._started: set[int] = set()
-
-    def start(self, task_id: int) -> None:
-        self._started.add(task_id)
-
-    def ahead(self, condition: Condition, place: tuple[float, int]) -> int:
-        """How many match ahead of a place; exact up to the condition's limit + 1."""
-        key = condition.query_id, condition.limit
-        if key not in self._places:
-            places = (
-                Task.objects.using(self._using)
-                .due(self._now)
-                .filter(query.to_q(condition.node))
-                .in_queue_order()
-                .values_list("priority", "id")
-            )
-            self._places[key] = list(places[: condition.limit + 1 + self._starts])
-        found = self._places[key]
-        return sum(pk not in self._started for _, pk in found[: bisect_left(found, place)])
 
 
 def explain_sql(using: str, sql: str, params: list[Any]) -> str:

@@ -30,6 +30,7 @@ from .counts import RunningTasks
 from .facts import Facts
 from .places import Places
 from .rows import Row
+from .waiting import WaitingTasks
 from .walk import State, Walk
 
 CACHED_LANES = 50_000
@@ -106,6 +107,7 @@ class Admission:
         self.claimant = claimant
         self.options = options or project_options()
         self.running = RunningTasks(using)
+        self.waiting = WaitingTasks(using)
         self.answers = AssertionAnswers(assertions or project_assertions, self.options.assertion_interval)
         self.global_conditions = check_global(self.options.conditions)
         self.lanes: dict[int, list[Condition]] = {}
@@ -173,7 +175,7 @@ class Admission:
         result = self._claim(locked, places, state.now)
         self.running.keep_started()
         moved = walk.move_crowds()
-        result.unfinished = walk.ran_out or (walk.met_unasked and not result.claimed)
+        result.unfinished = walk.ran_out or walk.met_unready or (walk.met_unasked and not result.claimed)
         # Back to the cheap pass when nothing that needs the gate was met.
         self.needs_gate = bool(
             walk.met_conditions
@@ -242,6 +244,7 @@ class Admission:
 
     def shared(self, condition: Condition) -> Condition:
         """The one object for equal conditions, so that each query is compiled once."""
+        self.waiting.learn(condition)
         return self.conditions.setdefault(condition.id, condition)
 
     def assertion_holds(self, name: str) -> bool | None:

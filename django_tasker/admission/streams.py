@@ -13,7 +13,9 @@ from django.utils import timezone
 from ..conditions import FRONT, LATER
 from ..models import Stream, Task
 from ..statuses import Status
-from . import rows
+from . import keys, rows
+from .facts import Facts
+from .rows import Row
 
 MOVE_AT_ONCE = 5000
 """Rows moved in one statement."""
@@ -30,39 +32,56 @@ def bring_due_to_front(using: str, now: datetime) -> bool:
     return len(ids) < MOVE_AT_ONCE
 
 
-def move(using: str, refused: Mapping[int, list[int]], reasons: Mapping[int, Any], *, everything: bool) -> int:
-    """Move refused rows (stream id -> task ids) out of the way, where they crowd; return how many were moved.
+def move(
+    using: str,
+    refused: Mapping[int, list[Row]],
+    reasons: Mapping[int, Any],
+    *,
+    keyed: Mapping[str, list[str]],
+    everything: bool,
+) -> int:
+    """Move refused rows (stream id -> rows) out of the way, where they crowd; return how many were moved.
 
     With `everything`, small groups too: a pass that has read all it may must leave room behind it.
+
+    Args:
+        keyed: the lists of paths, by name, for which the rows of new streams get keys.
     """
-    existing = (
-        set(Stream.objects.using(using).filter(id__in=refused).values_list("id", flat=True)) if refused else set()
-    )
+    existing = Stream.objects.using(using).in_bulk(refused) if refused else {}
     moved = 0
-    for stream_id, ids in refused.items():
-        if not (everything or len(ids) >= (CROWD // 4 if stream_id in existing else CROWD)):
+    for stream_id, group in refused.items():
+        stream = existing.get(stream_id)
+        if not (everything or len(group) >= (CROWD if stream is None else CROWD // 4)):
             continue
-        if stream_id not in existing:
-            Stream.objects.using(using).create(id=stream_id, reason=reasons[stream_id], created_at=timezone.now())
-        free = rows.waiting_ids(using, f"id IN ({_listed(ids[:MOVE_AT_ONCE])})")
-        moved += _put(using, free, stream_id)
+        if stream is None:
+            stream = Stream.objects.using(using).create(
+                id=stream_id, reason=reasons[stream_id], keyed=keyed, created_at=timezone.now()
+            )
+        moved += _move_to(using, stream, group[:MOVE_AT_ONCE])
+    return moved
+
+
+def _move_to(using: str, stream: Stream, group: Sequence[Row]) -> int:
+    """Move the rows that are still what was refused, with the keys that the stream's rows have."""
+    refused = {row.id: (row.lane, row.priority) for row in group}
+    paths = keys.path_lists(stream)
+    names = keys.NAMES if paths else keys.NAMES[:3]
+    found = rows.waiting(using, names, f"id IN ({rows.listed(refused)})")
+    tasks = [Facts(using, dict(zip(names, values, strict=True))) for values in found]
+    tasks = [task for task in tasks if refused[task.id] == (task.lane, task.priority)]
+    moved = _put(using, [task.id for task in tasks], stream.id)
+    if paths:
+        keys.write(using, stream.id, tasks, paths)
     return moved
 
 
 def _put(using: str, ids: Sequence[int], hold: int) -> int:
-    """Put these rows, which are locked, into a stream.
-
-    Thousands of ids at a time: written into the statement, they cost a tenth of what the ORM's parameters do.
-    """
+    """Put these rows, which are locked, into a stream."""
     if not ids:
         return 0
     with connections[using].cursor() as cursor:
-        cursor.execute(f"UPDATE {rows.TABLE} SET hold = {hold:d} WHERE id IN ({_listed(ids)}) AND status = 'new'")
+        cursor.execute(f"UPDATE {rows.TABLE} SET hold = {hold:d} WHERE id IN ({rows.listed(ids)}) AND status = 'new'")
         return int(cursor.rowcount)
-
-
-def _listed(ids: Sequence[int]) -> str:
-    return ", ".join(f"{pk:d}" for pk in ids)
 
 
 def dissolve(using: str, stream_ids: Collection[int]) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..conditions import FRONT, NOT_WAITING, Condition, digest, from_reason
+from ..conditions import FRONT, LATER, NOT_WAITING, Condition, digest, from_reason
 from ..models import Pause, Task
 from ..statuses import Status
-from . import rows, sources, streams
-from .counts import WaitingTasks
+from . import keys, rows, sources, streams
 from .facts import EVERYTHING, WAITING, Facts, read
 from .places import Places
 from .rows import Row
 from .sources import Source
+from .waiting import NotReady
 
 if TYPE_CHECKING:
     from .passes import Admission, Claimant
@@ -48,18 +48,19 @@ class Walk:
         self._places = places
         self._limit = limit
         self._excluded = set(excluded)
-        self._waiting = WaitingTasks(admission.using, state.now, limit)
         self._paused = _paused(admission.using) if state.has_pauses else set()
         self._refused_lanes: dict[Any, int] = {}
         self._examined = 0
         self._sources: list[Source] = []
         self.chosen: list[Row] = []
         self.tasks: dict[int, Facts] = {}  # the rows of which more than the queue's columns was read
-        self.refused: dict[int, list[int]] = {}
+        self.refused: dict[int, list[Row]] = {}
         self.ran_out = False
+        self.met_unready = False
         self.met_conditions = False
         self.met_unasked = False
         admission.running.begin_pass()
+        admission.waiting.begin_pass(state.now, has_streams=state.has_streams, may_be_late=state.has_due)
 
     def run(self) -> None:
         self._open_sources()
@@ -71,12 +72,23 @@ class Walk:
                 self.ran_out = True
                 return
             row, index = heapq.heappop(heap)
-            self._examine(row, self._sources[index])
+            try:
+                self._examine(row, self._sources[index])
+            except NotReady:
+                self.met_unready = True
+                return
             self._push(heap, index)
 
     def move_crowds(self) -> int:
         """Move what was refused out of the way where it crowds, and forget streams that have run dry."""
-        moved = streams.move(self._using, self.refused, self._admission.reasons, everything=self.ran_out)
+        keys.forget(self._using, self._keyed())
+        moved = streams.move(
+            self._using,
+            self.refused,
+            self._admission.reasons,
+            keyed=keys.keyed(self._admission.waiting.paths),
+            everything=self.ran_out,
+        )
         dry = [
             source.hold
             for source in self._sources
@@ -84,6 +96,10 @@ class Walk:
         ]
         streams.dissolve(self._using, dry)
         return moved
+
+    def _keyed(self) -> list[int]:
+        """The started tasks that may have keys; those that other workers left behind are removed when met."""
+        return [row.id for row in self.chosen if row.hold > LATER] if self._admission.waiting.paths else []
 
     # -- sources --------------------------------------------------------------------------------------------------
 
@@ -120,18 +136,23 @@ class Walk:
     def _examine(self, row: Row, source: Source) -> None:
         self._examined += 1
         if row.id in self._excluded:
-            source.kept += 1
+            self._keep(row, source)
             return
         reason_id = self._judge(row)
         if reason_id is None and self._start(row):
             return
-        source.kept += 1
+        self._keep(row, source)
         if reason_id is None or reason_id == _GONE:
             self._excluded.add(row.id)
         elif reason_id == source.hold:
             source.closed = True  # all behind it are refused for the same reason
         else:
-            self.refused.setdefault(reason_id, []).append(row.id)
+            self.refused.setdefault(reason_id, []).append(row)
+
+    def _keep(self, row: Row, source: Source) -> None:
+        source.kept += 1
+        if source.hold == FRONT:
+            self._admission.waiting.pass_over(row)
 
     def _judge(self, row: Row) -> int | None:
         """The id of the reason that refuses the task; None: it may start."""
@@ -172,7 +193,7 @@ class Walk:
         if condition.scope != "queued_before":
             count = self._admission.running.count(condition)
         if condition.scope != "running" and count <= condition.limit:
-            count += self._waiting.ahead(condition, row.place)
+            count += self._admission.waiting.ahead(condition, row.place)
         return count <= condition.limit
 
     def _assertion_holds(self, name: str) -> bool:
@@ -200,7 +221,7 @@ class Walk:
             self.met_conditions = True  # the end of another task lets it start
             return False
         self.chosen.append(row)
-        self._waiting.start(row.id)
+        self._admission.waiting.start(row.id)
         self._admission.running.start(_as_running(task, self._admission.claimant, self._state.now))
         return True
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connections
 
 from .. import lifecycle, logs
 from ..abort import AbortSignal
-from ..admission import streams
+from ..admission import keys, streams
 from ..conf import Options
 from ..databases import database
 from ..events import Happening, emit, prune
@@ -181,6 +181,7 @@ def tidy(using: str, options: Options) -> None:
     lifecycle.delete_ended(Task.objects.using(using).filter(expires_at__lte=now), using=using)
     prune(using)
     streams.bring_back_strays(using)
+    keys.forget_stale(using)
 
 
 __all__ = ["TaskWorker", "tidy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -55,3 +56,53 @@ def tasks(draw: st.DrawFn, max_size: int = 40) -> list[dict[str, Any]]:
 
 free = st.fixed_dictionaries({operation: st.integers(0, 6) for operation in OPERATIONS})
 limits = st.one_of(st.integers(1, 5), st.integers(1, 50))
+
+
+SAME = {"data.key": {"$ref": "data.key"}}
+# Answered by keys, by keys and reading, or by reading alone.
+OF_QUEUE: list[dict[str, Any]] = [
+    SAME,
+    SAME,
+    {**SAME, "data.kind": "write"},
+    {**SAME, "data.kind": "write"},
+    {**SAME, "data.kind": {"$ne": "read"}},
+    {**SAME, "priority": {"$lte": 0}},
+    {"$and": [{"data.kind": "write"}, SAME]},
+    {"operation": "b"},
+    {"operation": {"$ref": "operation"}, "data.more": {"$exists": True}},
+    {"data.more": 1},
+    {"data.more": True},
+    {"data.more": [1]},
+    {"data.more": {"a": 1.0}},
+    {"data.more": None},
+    {"data.key": {"$gte": 2}},
+    {"$or": [{"data.key": 0}, {"operation": "b"}]},
+    {"run_at": None, "data.kind": "read"},
+    {},
+]
+MORE: list[Any] = [None, 1, 1.0, True, "1", [1.0], {"a": 1}]
+
+
+def crowded(choose: Random) -> list[dict[str, Any]]:
+    """A world of crowds, in which most conditions look at the queue; many tasks carry none, or one of `running`."""
+
+    def condition() -> dict[str, Any]:
+        scope = choose.choice(["running", "queued_before", "queued_before", "active"])
+        return {"scope": scope, "query": choose.choice(OF_QUEUE), "limit": choose.choice([0, 0, 0, 1, 2, 6])}
+
+    shared: list[list[dict[str, Any]]] = [[condition() for _ in range(choose.randint(1, 3))] for _ in range(3)]
+    shared += [[], [{"scope": "running", "query": choose.choice([SAME, {"operation": "a"}, {}]), "limit": 0}]]
+    priorities = choose.choice([[0.0], [0.0, 0.0, 0.0, 1.0, -1.0], [0.0, math.inf, -math.inf]])
+    found = []
+    for _ in range(choose.randint(10, 70)):
+        more = {"more": choose.choice(MORE)} if choose.random() < 0.3 else {}
+        task = {
+            "operation": choose.choice(OPERATIONS),
+            "data": {"key": choose.randrange(3), "kind": choose.choice(["read", "read", "write"]), **more},
+            "priority": choose.choice(priorities),
+            "concurrency": choose.choice(shared),
+            "later": choose.random() < 0.1,
+            "running": choose.random() < 0.1,
+        }
+        found.append(task)
+    return found
