@@ -15,6 +15,7 @@ from .. import lifecycle
 from ..assertions import AssertionAnswers, Assertions
 from ..assertions import assertions as project_assertions
 from ..conditions import (
+    FRONT,
     LATER,
     Condition,
     check_global,
@@ -90,6 +91,8 @@ class PassResult:
     claimed: list[ClaimedRow] = field(default_factory=list)
     now: datetime | None = None  # the database's time of the claim
     unfinished: bool = False
+    wanted: frozenset[str] = frozenset()
+    """Kinds of executors that more tasks may wait for, when there is no need to look for others."""
 
 
 class Admission:
@@ -147,13 +150,34 @@ class Admission:
         if state.has_due and not streams.bring_due_to_front(self.using, state.now):
             return PassResult(now=state.now, unfinished=True)
         chosen: list[ClaimedRow] = []
+        wanted: set[str] = set()
+        unasked: set[str] | None = None  # kinds that may have tasks behind what was read
+        limit = min(limit, places.most())  # all may be of one kind
         for row in itertools.starmap(ClaimedRow, rows.front(self.using, ClaimedRow._fields, limit)):
             kind = self.claimant.kind(row.operation, row.queue)
-            if row.lane or kind is None or not places.has(kind) or not places.take(kind, row):
+            if kind is not None and not row.lane and not places.has(kind):
+                unasked, wanted = places.open_kinds(), {kind}
+                break
+            if kind is None or row.lane or not places.take(kind, row):
                 self.needs_gate = True  # what is behind it must be merged with what is moved away
                 break
+            wanted.add(kind)
             chosen.append(row)
-        return self._claim(chosen, places, state.now)
+        result = self._claim(chosen, places, state.now)
+        if unasked is None and 0 < len(chosen) == limit:
+            unasked = places.open_kinds() - wanted
+        if unasked is not None:
+            self.needs_gate = self._waits_for(unasked)
+            result.wanted = frozenset() if self.needs_gate else frozenset(wanted)
+            result.unfinished = any(map(places.has, result.wanted))
+        return result
+
+    def _waits_for(self, kinds: Collection[str]) -> bool:
+        """Does any task at the front wait for these kinds of executors? Asked of those that a page had nothing for."""
+        if not kinds or self.claimant.kinds is None:
+            return False
+        operations = [operation for operation, kind in self.claimant.kinds.items() if kind in kinds]
+        return Task.objects.using(self.using).waiting().filter(hold=FRONT, operation__in=operations).exists()
 
     # -- with conditions ------------------------------------------------------------------------------------------
 

@@ -36,6 +36,13 @@ class Places:
     def __bool__(self) -> bool:
         return any(self._free.values())
 
+    def most(self) -> int:
+        """The places of the kind that has most."""
+        return max(self._free.values(), default=0)
+
+    def open_kinds(self) -> set[str]:
+        return {kind for kind, count in self._free.items() if count}
+
     def has(self, kind: str) -> bool:
         return bool(self._free.get(kind))
 

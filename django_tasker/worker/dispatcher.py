@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -69,6 +69,7 @@ class Dispatcher:
         self._control_woken = True
         self._claimed = 0
         self._exhausted = False
+        self._wanted: frozenset[str] = frozenset()  # unless exhausted: the kinds that tasks wait for; empty: any
         self._was_busy = False
         self._next_control = 0.0
         self._next_strays = time.monotonic() + self._options.heartbeat
@@ -179,7 +180,7 @@ class Dispatcher:
         time.sleep(pause)
 
     def _pause_seconds(self) -> float:
-        if self._queue_woken and self._is_claiming and self._has_room():
+        if self._is_claiming and self._is_worth_a_pass():
             return 0
         now = time.monotonic()
         until = [self._next_look, self._next_control]
@@ -205,8 +206,6 @@ class Dispatcher:
             else:
                 report.ended = value
                 self._has_ended(task, value.ended)
-        if not self._exhausted and self._has_room():
-            self._queue_woken = True
 
     def _started(self, task: HeldTask, at: float) -> None:
         self._inbox.urgent.discard(task.key)
@@ -340,11 +339,17 @@ class Dispatcher:
             return slots
         return slots + min(MAX_PREFETCH, int(slots * self._options.prefetch_seconds / max(mean, 1e-4)))
 
-    def _has_room(self) -> bool:
-        """Is it worth a pass? With many short runs in hand, not for each that ends."""
+    def _is_worth_a_pass(self, *, is_time: bool = False) -> bool:
+        """Is there a place for what may be waiting?"""
         if len(self._held) - self._count.total() > MAX_UNWRITTEN:
             return False
-        for kind in self._used_kinds():
+        if self._queue_woken or is_time:
+            return self._has_room(self._used_kinds())
+        return not self._exhausted and self._has_room(self._wanted or self._used_kinds())
+
+    def _has_room(self, kinds: Collection[str]) -> bool:
+        """For any of these kinds; with many short runs in hand, not for each that ends."""
+        for kind in kinds:
             capacity, held = self._capacity(kind), self._count[kind]
             if held < capacity and (capacity <= self._settings.slots[kind] or capacity - held >= capacity // 4):
                 return True
@@ -353,12 +358,8 @@ class Dispatcher:
     def _claim(self) -> None:
         now = time.monotonic()
         self._must_drain = self._must_drain and bool(self._held)
-        if (
-            not self._is_claiming
-            or self._must_drain
-            or not (self._queue_woken or now >= self._next_look)
-            or not self._has_room()
-        ):
+        is_time = now >= self._next_look
+        if not self._is_claiming or self._must_drain or not self._is_worth_a_pass(is_time=is_time):
             if now >= self._next_look:
                 self._next_look = now + self._options.poll_interval
             return
@@ -373,8 +374,8 @@ class Dispatcher:
         for row in result.claimed:
             self._begin(row, result.now or self._now())
         full = len(result.claimed) == min(limit, sum(free.values()))
-        self._exhausted = not result.unfinished and not full
-        self._queue_woken = self._queue_woken or result.unfinished or full
+        self._exhausted = not (result.unfinished or result.wanted or full)
+        self._wanted = result.wanted
         self._pace = FIRST_PACE if result.claimed else min(self._pace * PACE_GROWTH, self._options.poll_interval)
         pause = self._seconds_to_next_due()
         if not notifier(self._using).is_live:  # no wake-up comes: look by the clock, often while there is work

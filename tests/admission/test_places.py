@@ -54,3 +54,21 @@ def test_a_lost_worker_charges_only_the_tasks_that_had_a_slot(three: list[Task])
 
     found = Task.objects.order_by("id").values_list("status", "losses", "ahead", "attempt")
     assert list(found) == [("new", 1, Ahead.NO, 0), ("new", 0, Ahead.LOST, 0), ("new", 0, Ahead.LOST, 0)]
+
+
+def pass_of(worker: Admission, **free: int) -> tuple[list[int], bool, frozenset[str]]:
+    found = worker.run_pass(free, 4)
+    return [row.data for row in found.claimed], found.unfinished, found.wanted
+
+
+def test_a_page_for_one_kind_leaves_the_others_be() -> None:
+    worker = Admission(alias(), Claimant(7, "w", {"slow": "process", "quick": "coroutine"}))
+    tasker.add_tasks([{"operation": "quick", "data": n} for n in range(6)])
+
+    assert pass_of(worker, process=2, coroutine=3) == ([0, 1, 2], False, {"coroutine"})
+    assert pass_of(worker, process=2, coroutine=0) == ([], False, {"coroutine"})
+    assert not worker.needs_gate, "nothing waits for a process, so nothing has to be looked for behind"
+
+    tasker.add_task("slow", 9)
+    assert pass_of(worker, process=2, coroutine=0) == ([9], False, set())
+    assert pass_of(worker, process=1, coroutine=4)[0] == [3, 4, 5]
