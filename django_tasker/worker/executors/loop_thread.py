@@ -41,7 +41,10 @@ class LoopThread:
     def call(self, function: Callable[..., Any], *args: Any, context: Context | None = None) -> None:
         """Call in the loop, from any thread; nothing happens once the loop is closed."""
         try:
-            self.loop.call_soon_threadsafe(function, *args, context=context)
+            if threading.get_ident() == self._thread.ident:  # no need to wake it, which takes two system calls
+                self.loop.call_soon(function, *args, context=context)
+            else:
+                self.loop.call_soon_threadsafe(function, *args, context=context)
         except RuntimeError:
             pass
 
