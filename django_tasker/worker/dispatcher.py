@@ -180,7 +180,7 @@ class Dispatcher:
         time.sleep(pause)
 
     def _pause_seconds(self) -> float:
-        if self._is_claiming and self._is_worth_a_pass():
+        if self._is_claiming and not self._must_drain and self._is_worth_a_pass():
             return 0
         now = time.monotonic()
         until = [self._next_look, self._next_control]
