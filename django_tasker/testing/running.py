@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from ..errors import ConfigurationError, InvalidTask, InvalidTaskState, TaskerEr
 from ..facade import Tasker, TaskRef, attach_logs, worker_settings
 from ..facade import tasker as project_tasker
 from ..models import Task
-from ..registry import Assigned
 from ..statuses import Status
 from ..worker.held import HeldTask, hold
 from ..worker.messages import Ended
@@ -176,13 +174,7 @@ class InlineWorker:
     def _hold(self, row: ClaimedRow) -> HeldTask:
         options = self.settings.options
         assigned = self.settings.registry.get(row.operation)
-        task = hold(
-            row, kind=KIND, worker_id=WORKER_ID, now=self._now(), options=options, abort_grace=options.abort_grace
-        )
-        level = _log_level(assigned)
-        if level is not None:
-            task.assignment.log_level = level
-        return task
+        return hold(row, kind=KIND, worker_id=WORKER_ID, now=self._now(), options=options, assigned=assigned)
 
     def _record(self, task: HeldTask) -> Ended | None:
         """Write what the executor reported."""
@@ -272,11 +264,6 @@ def _horizon(future: object) -> datetime | None:
     if isinstance(future, datetime) and timezone.is_aware(future):
         return future
     raise InvalidTask(f"future must be a bool, a timedelta or an aware datetime, not {future!r}.", path="future")
-
-
-def _log_level(assigned: Assigned | None) -> int | None:
-    level = assigned.defaults.get("log_level") if assigned else None
-    return logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
 
 
 def _reraise(ended: Ended, raised: BaseException | None) -> None:

@@ -386,13 +386,7 @@ class Dispatcher:
     def _begin(self, row: Any, now: datetime) -> None:
         kind = self._kinds[row.operation]
         assigned = self._settings.registry.get(row.operation)
-        grace = (assigned.defaults if assigned else {}).get("abort_grace", self._options.abort_grace)
-        task = hold(row, kind=kind, worker_id=self.worker_id, now=now, options=self._options, abort_grace=grace)
-        level = (assigned.defaults if assigned else {}).get("log_level")
-        if level is not None:
-            task.assignment.log_level = (
-                logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
-            )
+        task = hold(row, kind=kind, worker_id=self.worker_id, now=now, options=self._options, assigned=assigned)
         self._held[task.key] = task
         self._count[kind] += 1
         self._claimed += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 from ..admission.passes import ClaimedRow
 from ..conf import Options
 from ..lifecycle import Held
+from ..registry import Assigned
 from .messages import Assignment
 
 Key = tuple[int, int]
@@ -40,9 +42,10 @@ class HeldTask:
 
 
 def hold(
-    row: ClaimedRow, *, kind: str, worker_id: int, now: datetime, options: Options, abort_grace: float
+    row: ClaimedRow, *, kind: str, worker_id: int, now: datetime, options: Options, assigned: Assigned | None
 ) -> HeldTask:
-    """What is needed to run, watch and end a claimed task."""
+    """What is needed to run, watch and end a claimed task, by the settings and what its runner was assigned with."""
+    defaults = assigned.defaults if assigned else {}
     held = Held(
         id=row.id,
         uuid=row.uuid,
@@ -65,15 +68,29 @@ def hold(
         priority=row.priority,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        log_level=options.log_level_number,
+        log_level=level_number(defaults.get("log_level"), options),
         log_entries_left=max(0, options.log_max_entries - row.log_count),
         log_bytes_left=max(0, options.log_max_bytes - row.log_bytes),
         run_timeout=row.run_timeout,
         run_deadline=None if row.run_until is None else next_time(row.run_until, now),
     )
     return HeldTask(
-        held, assignment, kind, row.log_bytes, row.log_count, row.warning_count, row.error_count, abort_grace
+        held,
+        assignment,
+        kind,
+        row.log_bytes,
+        row.log_count,
+        row.warning_count,
+        row.error_count,
+        defaults.get("abort_grace", options.abort_grace),
     )
+
+
+def level_number(level: str | int | None, options: Options) -> int:
+    """The least severe level to capture; None: the one of the settings."""
+    if level is None:
+        return options.log_level_number
+    return logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
 
 
 def next_time(cron: str, after: datetime) -> float:
