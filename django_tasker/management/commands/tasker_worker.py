@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import autoreload
 
 from ...databases import alias
 from ...errors import ConfigurationError
-from ...registry import autodiscover
+from ...worker.reloading import run_with_reloader
 from ...worker.settings import WorkerSettings
 from ...worker.shutdown import stop_on_signals
 from ...worker.worker import TaskWorker
@@ -35,24 +35,22 @@ class Command(BaseCommand):
         add("--autoreload", action="store_true", help="start anew when the project's code changes; for development")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options.pop("autoreload"):
-            autoreload.run_with_reloader(self._run, **options)
-        else:
-            self._run(**options)
-
-    def _run(self, **options: Any) -> None:
         try:
-            autodiscover()
             worker = TaskWorker(_settings(options))
-            with stop_on_signals(worker):
-                worker.start()
-                if options["verbosity"] >= 1:
-                    self.stderr.write(
-                        f"Worker {worker.settings.display_name} runs {', '.join(worker.settings.kinds())}"
-                    )
-                worker.wait()
+            run = partial(self._run, worker, options["verbosity"])
+            if options["autoreload"]:
+                run_with_reloader(worker, run)
+            else:
+                with stop_on_signals(worker):
+                    run()
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
+
+    def _run(self, worker: TaskWorker, verbosity: int) -> None:
+        worker.start()
+        if verbosity >= 1:
+            self.stderr.write(f"Worker {worker.settings.display_name} runs {', '.join(worker.settings.kinds())}")
+        worker.wait()
 
 
 def _settings(options: dict[str, Any]) -> WorkerSettings:
