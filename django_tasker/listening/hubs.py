@@ -7,15 +7,13 @@ fixed size. Viewers pull. One that is slower than the buffer is long is told so;
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from weakref import WeakKeyDictionary
+from contextlib import AbstractAsyncContextManager
 
 from ..databases import alias
 from .events import AsyncEventListener, EventMessage, alisten_events
+from .sharing import Shared, SharedReader
 
 BUFFER = 1000
 """Events that a hub keeps for viewers who are nearly up to date."""
@@ -25,23 +23,19 @@ class FellBehind(Exception):
     """This viewer was so slow that events it had not read are gone."""
 
 
-class EventHub:
+class EventHub(SharedReader):
     """The shared listener to one pattern; get it with `async with event_hub(pattern) as hub`."""
 
     def __init__(self, pattern: str, using: str) -> None:
+        super().__init__()
         self.pattern = pattern
-        self.viewers = 0
-        self.is_over = False
         self._listener: AsyncEventListener = alisten_events(pattern, using=using)
         self._buffer: deque[EventMessage] = deque(maxlen=BUFFER)
         self._count = 0  # events heard so far
-        self._error: Exception | None = None
-        self._news = asyncio.Event()
         self._is_open = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def opened(self) -> None:
-        """Wait until events are heard. Raises what keeps it from hearing."""
+        """Wait until events are heard."""
         await self._is_open.wait()
         if self._error is not None:
             raise self._error
@@ -75,15 +69,6 @@ class EventHub:
                 return list(self._buffer)[-missing:], self._count
             await news.wait()
 
-    def start(self) -> None:
-        # In a context of its own: the first viewer's may belong to a request, which ends before the others do.
-        self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
     async def _run(self) -> None:
         try:
             async with self._listener as events:
@@ -92,41 +77,16 @@ class EventHub:
                     self._buffer.append(event)
                     self._count += 1
                     self._tell()
-        except Exception as error:
-            self._error = error
-            self.is_over = True
+        finally:  # it failed before it was open: who waits for that finds the error
             self._is_open.set()
-            self._tell()
-
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
 
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], EventHub]] = WeakKeyDictionary()
-_guard = threading.Lock()
+_hubs = Shared(EventHub)
 
 
-@asynccontextmanager
-async def event_hub(pattern: str, *, using: str | None = None) -> AsyncIterator[EventHub]:
+def event_hub(pattern: str, *, using: str | None = None) -> AbstractAsyncContextManager[EventHub]:
     """`async with event_hub("task.*") as hub`: the hub that all viewers of a pattern in this event loop share.
 
     It hears events from the moment the block is entered, and ends with its last viewer.
     """
-    with _guard:
-        hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
-    key = (using or alias(), pattern)
-    hub = hubs.get(key)
-    if hub is None or hub.is_over:
-        hub = hubs[key] = EventHub(pattern, key[0])
-        hub.start()
-    hub.viewers += 1
-    try:
-        await hub.opened()
-        yield hub
-    finally:
-        hub.viewers -= 1
-        if not hub.viewers:
-            if hubs.get(key) is hub:
-                del hubs[key]
-            await hub.stop()
+    return _hubs.get(pattern, using or alias())

@@ -8,40 +8,33 @@ back late or is slow, from the database. Nobody is waited for and no queue grows
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from ..databases import alias
 from ..models import TaskLog
 from ..notify import notifier
 from .logs import NOTHING, LogReader, Page, level_number
+from .sharing import Shared, SharedReader
 
 BUFFER = 1000
 """Entries that a tail keeps for viewers who are nearly up to date."""
 
 
-class LogTail:
+class LogTail(SharedReader):
     """The shared tail of one task's log; get it with `async with log_tail(uuid) as tail`."""
 
     def __init__(self, uuid: UUID, using: str) -> None:
+        super().__init__()
         self.uuid = uuid
         self.using = using
         self.status: str | None = ""
         """Of the task, as of the last look: "" before the first one, None when the task does not exist."""
-        self.viewers = 0
         self._reader = LogReader(uuid, None, 0, using)
         self._buffer: deque[TaskLog] = deque(maxlen=BUFFER)
         self._base = 0  # entries up to this one are not in the buffer
-        self.is_over = False
-        """Has the task ended, or been deleted, with all its entries read?"""
-        self._error: Exception | None = None
-        self._news = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def read(self, *, after: int = 0, max_level: str | int = "debug") -> AsyncIterator[Sequence[TaskLog]]:
         """Entries after `seq` `after`, in batches, until the task has ended; `status` then says how.
@@ -77,30 +70,17 @@ class LogTail:
         return list(page.entries), max(reader.last, self._base) if page.status is None else reader.last
 
     async def _run(self) -> None:
-        try:
-            with notifier(self.using).subscribe(f"task:{self.uuid}") as subscription:
-                await self._reader.alook(self._reader.begin, None)
-                self._base = self._reader.last
-                self._tell()
-                while not self.is_over:
-                    page = await self._reader.alook(self._reader.read, NOTHING)
-                    self._publish(page)
-                    if page.entries:
-                        subscription.found()
-                    if not page.is_full and not self.is_over:
-                        await subscription.await_(notifier(self.using).poll_interval)
-        except Exception as error:
-            self._error, self.is_over = error, True
+        with notifier(self.using).subscribe(f"task:{self.uuid}") as subscription:
+            await self._reader.alook(self._reader.begin, None)
+            self._base = self._reader.last
             self._tell()
-
-    def start(self) -> None:
-        # In a context of its own: the first viewer's may belong to a request, which ends before the others do.
-        self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            while not self.is_over:
+                page = await self._reader.alook(self._reader.read, NOTHING)
+                self._publish(page)
+                if page.entries:
+                    subscription.found()
+                if not page.is_full and not self.is_over:
+                    await subscription.await_(notifier(self.using).poll_interval)
 
     def _publish(self, page: Page) -> None:
         if page is NOTHING:
@@ -114,35 +94,13 @@ class LogTail:
         if is_news:
             self._tell()
 
-    def _tell(self) -> None:
-        """Let every viewer look; whoever looks later waits for the next news."""
-        self._news.set()
-        self._news = asyncio.Event()
+
+_tails = Shared(LogTail)
 
 
-_tails: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, UUID], LogTail]] = WeakKeyDictionary()
-_guard = threading.Lock()
-
-
-@asynccontextmanager
-async def log_tail(uuid: UUID, *, using: str | None = None) -> AsyncIterator[LogTail]:
+def log_tail(uuid: UUID, *, using: str | None = None) -> AbstractAsyncContextManager[LogTail]:
     """`async with log_tail(uuid) as tail`: the tail that all viewers of a task in this event loop share.
 
     It begins with the first viewer and ends with the last.
     """
-    with _guard:
-        tails = _tails.setdefault(asyncio.get_running_loop(), {})
-    key = (using or alias(), uuid)
-    tail = tails.get(key)
-    if tail is None or tail.is_over:
-        tail = tails[key] = LogTail(uuid, key[0])
-        tail.start()
-    tail.viewers += 1
-    try:
-        yield tail
-    finally:
-        tail.viewers -= 1
-        if not tail.viewers:
-            if tails.get(key) is tail:
-                del tails[key]
-            await tail.stop()
+    return _tails.get(uuid, using or alias())

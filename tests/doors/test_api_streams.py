@@ -227,7 +227,7 @@ async def test_stream_tells_that_events_were_lost(client, monkeypatch):
     await stream.next()
     for _ in range(5):
         await say("task.run", uuid4())
-    (hub,) = hubs._hubs[asyncio.get_running_loop()].values()
+    (hub,) = hubs._hubs.here().values()
     async with asyncio.timeout(5):
         while hub.place < 5:
             await asyncio.sleep(0.02)
