@@ -45,6 +45,7 @@ Result = TypeVar("Result")
 RunnerType = TypeVar("RunnerType", bound=Callable[..., Any])
 
 UPDATABLE = tuple(name for name in specs.CHECKS if name not in ("unique_key", "added_by"))
+"""Options of `add_task` that `update_task` may change too."""
 
 
 def _twin(

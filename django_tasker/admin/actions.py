@@ -12,7 +12,7 @@ from django.utils.translation import ngettext_lazy
 
 from .. import specs
 from ..errors import DuplicateTask, InvalidTask, InvalidTaskState, TaskNotFound
-from ..facade import tasker
+from ..facade import UPDATABLE, tasker
 from ..models import Task
 from ..registry import registry
 from ..statuses import ACTIVE, ENDED, Status
@@ -101,10 +101,7 @@ def _duplicate(tasks: Sequence[Task], values: Mapping[str, Any], user: str) -> l
 
 def duplicate_options(task: Task, user: str) -> dict[str, Any]:
     """The options of `add_task` that make the same task again: all but its unique key and its time."""
-    names = [
-        *("priority", "queue", "run_timeout", "run_until", "queue_timeout"),
-        *("max_attempts", "retry_delay", "on_stop", "keep_for"),
-    ]
+    names = [name for name in UPDATABLE if name not in ("run_at", "concurrency")]
     # add_task adds the operation's own conditions once more.
     assigned = registry.get(task.operation)
     template = specs.check_concurrency((assigned.defaults.get("concurrency") if assigned else None) or [])

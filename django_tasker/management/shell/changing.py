@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from django_tasker import tasker
 
+from ...facade import UPDATABLE
 from ...statuses import ACTIVE, ENDED, Status
 from . import targets
 from .output import Output, task_json
 from .waiting import wait_for
 
-TASK_OPTIONS = [
-    "priority",
-    "queue",
-    "run_at",
-    "concurrency",
-    "run_timeout",
-    "run_until",
-    "queue_timeout",
-    "max_attempts",
-    "retry_delay",
-    "on_stop",
-    "keep_for",
-]
-"""Options of `add` that `update` may change too."""
-
 
 def add(out: Output, options: Namespace) -> int:
     """Add a task; print its uuid, or with --wait how it ended."""
-    values = given(options, [*TASK_OPTIONS, "unique_key", "on_conflict"])
+    values = given(options, (*UPDATABLE, "unique_key", "on_conflict"))
     task = tasker.add_task(options.operation, options.data, **values)
     if not options.wait:
         out.either(task_json(task), str(task.uuid))
@@ -41,7 +28,7 @@ def add(out: Output, options: Namespace) -> int:
     return wait_for(out, task.uuid, None if options.timeout is None else time.monotonic() + options.timeout)
 
 
-def given(options: Namespace, names: list[str]) -> dict[str, Any]:
+def given(options: Namespace, names: Iterable[str]) -> dict[str, Any]:
     """The options that were given at all."""
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
@@ -97,7 +84,7 @@ def postpone(out: Output, options: Namespace) -> None:
 
 
 def update(out: Output, options: Namespace) -> None:
-    values = given(options, [*TASK_OPTIONS, "data"])
+    values = given(options, (*UPDATABLE, "data"))
     if not values:
         raise CommandError("Nothing to update: give at least one option, such as --priority.")
     task = tasker.update_task(options.uuid, **values)
