@@ -10,7 +10,7 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -116,7 +116,15 @@ def digest(value: Any) -> int:
 
 def key_digest(paths: Sequence[str], values: Sequence[Any]) -> int:
     """A hash of values at paths: the same exactly when JSON calls the values equal."""
+    if all(isinstance(value, int | str) and (not isinstance(value, str) or len(value) <= 100) for value in values):
+        return _digest_of_few(tuple(paths), *values)
     return digest([list(paths), [_canonical(value) for value in values]])
+
+
+@lru_cache(maxsize=20_000, typed=True)  # true is not 1
+def _digest_of_few(paths: tuple[str, ...], *values: int | str) -> int:
+    """The same hash for short values, of which a queue has the same ones again and again."""
+    return digest([paths, values])
 
 
 def _canonical(value: Any) -> Any:

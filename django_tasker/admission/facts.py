@@ -25,6 +25,7 @@ class Facts:
     status: str
     attempt: int
     lane: int
+    priority: float
     losses: int
     ahead: int
     concurrency: Any

@@ -11,6 +11,7 @@ Only passes that hold the gate alone write keys, and read them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import isinf
 from typing import Any
 
 from django.db import connections
@@ -59,12 +60,15 @@ def write(using: str, hold: int, tasks: Sequence[Facts], paths: Collection[Seque
     found = [(task, key) for task in tasks for key in digests(task, paths)]
     for start in range(0, len(found), WRITE_AT_ONCE):
         chunk = found[start : start + WRITE_AT_ONCE]
-        values = ", ".join(f"({key:d}, %s, {task.id:d}, {hold:d})" for task, key in chunk)
+        values = ", ".join(f"({key:d}, {_literal(task.priority)}, {task.id:d}, {hold:d})" for task, key in chunk)
+        infinite = [rows.to_database(using, task.priority) for task, _ in chunk if isinf(task.priority)]
         with connections[using].cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {_TABLE} (digest, priority, task_id, hold) VALUES {values}",
-                [rows.to_database(using, task.priority) for task, _ in chunk],
-            )
+            cursor.execute(f"INSERT INTO {_TABLE} (digest, priority, task_id, hold) VALUES {values}", infinite)
+
+
+def _literal(priority: float) -> str:
+    """As it stands in a statement: a parameter for each of thousands of rows would cost more than their insert."""
+    return "%s" if isinf(priority) else repr(float(priority))
 
 
 def forget(using: str, task_ids: Collection[int]) -> None:
