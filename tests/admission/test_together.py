@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import connections
@@ -17,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_tasker import tasker
-from django_tasker.admission import Admission, Claimant
+from django_tasker.admission import Admission, Claimant, keys
 from django_tasker.databases import alias
-from django_tasker.models import Stream, Task
+from django_tasker.models import Stream, StreamKey, Task
 
 from . import worlds
 from .reference import admit
@@ -48,13 +49,28 @@ def together(work: Callable[[int], Any], count: int) -> list[Any]:
 def own_streams() -> Iterator[None]:
     yield
     Stream.objects.all().delete()
+    StreamKey.objects.all().delete()
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(worlds.tasks(max_size=120), st.lists(st.integers(1, 12), min_size=4, max_size=4))
 def test_passes_of_two_equal_some_order_of_whole_passes(world: list[dict[str, Any]], limits: list[int]) -> None:
+    assert_whole_passes(world, limits)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32))
+def test_conditions_that_look_at_the_queue_see_whole_passes_of_the_other(seed: int) -> None:
+    choose = random.Random(seed)
+    with mock.patch.object(keys, "WRITE_AT_ONCE", 5000):  # enough for every pass to reach its end
+        assert_whole_passes(worlds.crowded(choose), [choose.randint(1, 6) for _ in range(6)])
+
+
+def assert_whole_passes(world: list[dict[str, Any]], limits: list[int]) -> None:
+    """Two claimants, at the same time, start what the reference starts in the order of their passes."""
     Task.objects.all().delete()
     Stream.objects.all().delete()
+    StreamKey.objects.all().delete()
     fill(world)
     before = rows()
     free = dict.fromkeys(worlds.OPERATIONS, 50)
