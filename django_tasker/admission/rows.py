@@ -75,20 +75,19 @@ def heads(using: str, holds: Sequence[int], size: int) -> dict[int, list[Row]]:
     return found
 
 
-def convert(using: str, names: Sequence[str], values: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+def convert(using: str, names: Sequence[str], values: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Rows of raw SQL, with each column's values as the model would hold them."""
     connection = connections[using]
-    found = [list(row) for row in values]
-    for index, name in enumerate(names):
+    columns: list[Sequence[Any]] = list(zip(*values, strict=True))
+    for index, name in enumerate(names if columns else ()):
         field: Any = Task._meta.get_field(name)
         column = field.cached_col
         for converter in (*connection.ops.get_db_converters(column), *column.get_db_converters(connection)):
-            for row in found:
-                row[index] = converter(row[index], column, connection)
-    return found
+            columns[index] = [converter(value, column, connection) for value in columns[index]]
+    return list(zip(*columns, strict=True))
 
 
-def front(using: str, names: Sequence[str], size: int) -> list[list[Any]]:
+def front(using: str, names: Sequence[str], size: int) -> list[tuple[Any, ...]]:
     """These columns of the first rows of the front, locked; those that somebody else has locked are left out.
 
     `attempt` is the one that would begin.
@@ -120,7 +119,7 @@ def waiting_ids(using: str, where: str, params: Sequence[Any] = (), *, size: int
     return [row[0] for row in _waiting(using, ["id"], where, params, size)]
 
 
-def waiting(using: str, names: Sequence[str], where: str, params: Sequence[Any] = ()) -> list[list[Any]]:
+def waiting(using: str, names: Sequence[str], where: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """These columns of new rows, locked; those that somebody else has locked are left out."""
     return convert(using, names, _waiting(using, names, where, params, None))
 

@@ -10,14 +10,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import DatabaseError, connections
 
 from .. import lifecycle
 from ..admission import Admission, Claimant
+from ..admission.passes import ClaimedRow
 from ..databases import database
 from ..events import Happening, emit
 from ..models import Task, Worker
@@ -26,6 +26,7 @@ from ..notify.subscription import FIRST_PACE, PACE_GROWTH
 from ..statuses import Outcome, Status
 from .executors.base import Executor
 from .held import HeldTask, Key, hold
+from .messages import Assignment
 from .recorder import Inbox, Recorder, Report, settle
 from .rescue import release_strays
 from .settings import WorkerSettings
@@ -371,8 +372,8 @@ class Dispatcher:
         if limit <= 0 or not any(free.values()):
             return
         result = self._admission.run_pass(free, limit, self._free_slots())
-        for row in result.claimed:
-            self._begin(row, result.now or self._now())
+        if result.claimed:
+            self._begin(result.claimed, result.now or self._now())
         full = len(result.claimed) == min(limit, sum(free.values()))
         self._exhausted = not (result.unfinished or result.wanted or full)
         self._wanted = result.wanted
@@ -383,18 +384,26 @@ class Dispatcher:
         self._next_look = time.monotonic() + pause
         self._tell_state(bool(result.claimed))
 
-    def _begin(self, row: Any, now: datetime) -> None:
+    def _begin(self, rows: Sequence[ClaimedRow], now: datetime) -> None:
+        assignments: dict[str, list[Assignment]] = {}
+        for row in rows:
+            task = self._hold(row, now)
+            assignments.setdefault(task.kind, []).append(task.assignment)
+        self._claimed += len(rows)
+        for kind, submitted in assignments.items():
+            self._count[kind] += len(submitted)
+            if kind not in self._executors:
+                self._executors[kind] = self._make(kind, self._settings.slots[kind], self._inbox)
+            self._executors[kind].submit_all(submitted)
+
+    def _hold(self, row: ClaimedRow, now: datetime) -> HeldTask:
         kind = self._kinds[row.operation]
         assigned = self._settings.registry.get(row.operation)
         task = hold(row, kind=kind, worker_id=self.worker_id, now=now, options=self._options, assigned=assigned)
         self._held[task.key] = task
-        self._count[kind] += 1
-        self._claimed += 1
-        if kind not in self._executors:
-            self._executors[kind] = self._make(kind, self._settings.slots[kind], self._inbox)
         if task.assignment.run_timeout is not None or task.assignment.run_deadline is not None:
             self._inbox.urgent.add(task.key)
-        self._executors[kind].submit(task.assignment)
+        return task
 
     def _seconds_to_next_due(self) -> float:
         """Until the next look: the poll interval, or less when a task's `run_at` comes sooner."""

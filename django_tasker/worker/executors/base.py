@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from ...conf import Options
 from ...registry import Registry
@@ -32,6 +33,11 @@ class Executor(ABC):
     @abstractmethod
     def submit(self, assignment: Assignment) -> None:
         """Run it as soon as a slot is free. Returns at once; callable from any thread."""
+
+    def submit_all(self, assignments: Iterable[Assignment]) -> None:
+        """`submit` each, in order."""
+        for assignment in assignments:
+            self.submit(assignment)
 
     @abstractmethod
     def abort(self, key: tuple[int, int], reason: str, grace: float) -> None:

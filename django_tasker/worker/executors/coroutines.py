@@ -12,6 +12,7 @@ import contextvars
 import functools
 import logging
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from ... import logs
@@ -61,10 +62,14 @@ class CoroutineExecutor(Executor):
                 self._ask_to_begin()
 
     def submit(self, assignment: Assignment) -> None:
+        self.submit_all([assignment])
+
+    def submit_all(self, assignments: Iterable[Assignment]) -> None:
         with self._lock:
             if self._is_stopped:
                 raise RuntimeError("The executor was stopped.")
-            self._waiting.add(assignment)
+            for assignment in assignments:
+                self._waiting.add(assignment)
             self._ask_to_begin()
 
     def _ask_to_begin(self) -> None:
