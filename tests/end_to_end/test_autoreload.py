@@ -79,6 +79,10 @@ class Project:
     def write(self, version: int | str) -> None:
         (self._folder / "reloaded" / "runners.py").write_text(RUNNERS.format(version=version))
 
+    def change(self, version: int | str, is_seen: Callable[[], object]) -> None:
+        """Write new code, again until it is seen: what changes before the reloader's first look, it takes for old."""
+        wait_until(lambda: self.write(version) or is_seen(), SECONDS, interval=4)
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the worker as a shell does: in a process group of its own."""
         command = [
@@ -113,6 +117,7 @@ class Project:
         return (self._folder / "output").read_text()
 
     def end(self) -> None:
+        print(self.output)  # pytest shows it where a test has failed
         if self.process is not None:
             for pid in self.group():
                 os.kill(pid, signal.SIGKILL)
@@ -156,7 +161,7 @@ def test_changed_code_runs_what_the_old_code_gave_back(project, running) -> None
     before = project.group()
     worker = Worker.objects.get()
 
-    project.write(version=2)
+    project.change(version=2, is_seen=lambda: not Worker.objects.filter(pk=worker.pk, stopping_at=None).exists())
 
     wait_until(lambda: [task.result for task in fresh(tasks)] == [2, 2, 2], SECONDS)
     assert_given_back(tasks)
@@ -169,11 +174,10 @@ def test_changed_code_runs_what_the_old_code_gave_back(project, running) -> None
 def test_broken_code_is_waited_out(project) -> None:
     project.start("--concurrency", "1")
     wait_until(Worker.objects.exists, SECONDS)
-    task = tasker.add_task("reloaded-process", run_timeout=60)
 
-    project.write(version="1 +")
-    wait_until(lambda: "SyntaxError" in project.output, SECONDS)
-    project.write(version=2)
+    project.change(version="1 +", is_seen=lambda: "SyntaxError" in project.output)
+    task = tasker.add_task("reloaded-process")
+    project.change(version=2, is_seen=Worker.objects.exists)
 
     wait_until(lambda: fresh([task])[0].result == 2, SECONDS)
 
