@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from tests.waiting import wait_until as _wait_until
+
+if TYPE_CHECKING:
+    from tests.workers import WorkerProcess
 
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile(
@@ -60,3 +65,19 @@ def database_url(transactional_db, settings) -> str:
     from tests.processes import url_of
 
     return url_of(settings.DATABASES["default"])
+
+
+@pytest.fixture
+def start_worker(database_url: str) -> Iterator[Callable[..., WorkerProcess]]:
+    """start_worker(*arguments, **TASKER options): a worker process on the test's database, ended after the test."""
+    from tests.workers import WorkerProcess
+
+    started: list[WorkerProcess] = []
+
+    def start(*arguments: str, **options: object) -> WorkerProcess:
+        started.append(WorkerProcess(database_url, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.end()

@@ -10,7 +10,6 @@ from django.db import connections
 from django_tasker.registry import autodiscover, registry
 from django_tasker.worker.settings import WorkerSettings
 from django_tasker.worker.worker import TaskWorker
-from tests.workers import WorkerProcess
 
 
 @pytest.fixture(autouse=True)
@@ -37,20 +36,6 @@ def run_all(transactional_db) -> Callable[..., None]:
         assert worker.wait(60)
 
     return run
-
-
-@pytest.fixture
-def start_worker(database_url: str) -> Iterator[Callable[..., WorkerProcess]]:
-    """start_worker(*arguments, **TASKER options): a worker process on the test's database, ended after the test."""
-    started: list[WorkerProcess] = []
-
-    def start(*arguments: str, **options: object) -> WorkerProcess:
-        started.append(WorkerProcess(database_url, *arguments, **options))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.end()
 
 
 @pytest.fixture
