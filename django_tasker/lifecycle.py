@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from .conditions import FRONT, LATER, NOT_WAITING
 from .conf import Options, options
-from .databases import database
+from .databases import database, listed
 from .errors import DuplicateTask
 from .events import Happening, emit
 from .models import Attempt, Task, TaskLog
@@ -129,20 +129,16 @@ def claim(
     connection = connections[using]
     stamp = connection.ops.adapt_datetimefield_value(now)
     # Not by the ORM: its parameters for hundreds of ids cost as much as the rest of the claim.
-    marks = f"CASE WHEN id IN ({_listed(ahead)}) THEN {Ahead.CLAIMED:d} ELSE {Ahead.NO:d} END" if ahead else "0"
+    marks = f"CASE WHEN id IN ({listed(ahead)}) THEN {Ahead.CLAIMED:d} ELSE {Ahead.NO:d} END" if ahead else "0"
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {Task._meta.db_table} SET status = 'running', hold = {NOT_WAITING}, ahead = {marks}, "
             "worker_id = %s, worker_name = %s, attempt = attempt + 1, started_at = %s, updated_at = %s, "
             "error = NULL, progress = NULL "
-            f"WHERE status = 'new' AND id IN ({_listed(pk for pk, _ in tasks)})",
+            f"WHERE status = 'new' AND id IN ({listed(pk for pk, _ in tasks)})",
             [worker_id, worker_name, stamp, stamp],
         )
         return int(cursor.rowcount)
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ", ".join(f"{pk:d}" for pk in ids)
 
 
 # -- running → ended, or back to new ------------------------------------------------------------------------------

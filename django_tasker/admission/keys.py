@@ -18,7 +18,7 @@ from django.db import connections
 from django.db.models import Exists, OuterRef
 
 from ..conditions import digest, key_digest, look_up
-from ..databases import database, in_transaction
+from ..databases import database, in_transaction, listed
 from ..models import Stream, StreamKey, Task
 from ..statuses import Status
 from . import rows
@@ -75,7 +75,7 @@ def forget(using: str, task_ids: Collection[int]) -> None:
     """Remove all keys of these tasks."""
     if task_ids:
         with connections[using].cursor() as cursor:
-            cursor.execute(f"DELETE FROM {_TABLE} WHERE task_id IN ({rows.listed(task_ids)})")
+            cursor.execute(f"DELETE FROM {_TABLE} WHERE task_id IN ({listed(task_ids)})")
 
 
 def places(using: str, key: int, size: int) -> list[tuple[float, int]]:
@@ -132,7 +132,7 @@ def _write_page(using: str, stream: Stream, page: Sequence[rows.Row]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(NAMES)} FROM {rows.TABLE} WHERE status = 'new' AND hold = %s"
-            f" AND id IN ({rows.listed([row.id for row in page])})",
+            f" AND id IN ({listed([row.id for row in page])})",
             [stream.id],
         )
         found = rows.convert(using, NAMES, cursor.fetchall())
@@ -154,7 +154,7 @@ def forget_stale(using: str) -> int:
     def remove() -> int:
         database(using).close_gate(connections[using], shared=False)
         with connections[using].cursor() as cursor:
-            cursor.execute(f"DELETE FROM {_TABLE} WHERE id IN ({rows.listed(stale)})")
+            cursor.execute(f"DELETE FROM {_TABLE} WHERE id IN ({listed(stale)})")
             return int(cursor.rowcount)
 
     return in_transaction(using, remove)

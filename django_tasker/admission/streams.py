@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from ..conditions import FRONT, LATER
+from ..databases import listed
 from ..models import Stream, Task
 from ..statuses import Status
 from . import keys, rows
@@ -66,7 +67,7 @@ def _move_to(using: str, stream: Stream, group: Sequence[Row]) -> int:
     refused = {row.id: (row.lane, row.priority) for row in group}
     paths = keys.path_lists(stream)
     names = keys.NAMES if paths else keys.NAMES[:3]
-    found = rows.waiting(using, names, f"id IN ({rows.listed(refused)})")
+    found = rows.waiting(using, names, f"id IN ({listed(refused)})")
     tasks = [Facts(using, dict(zip(names, values, strict=True))) for values in found]
     tasks = [task for task in tasks if refused[task.id] == (task.lane, task.priority)]
     moved = _put(using, [task.id for task in tasks], stream.id)
@@ -80,7 +81,7 @@ def _put(using: str, ids: Sequence[int], hold: int) -> int:
     if not ids:
         return 0
     with connections[using].cursor() as cursor:
-        cursor.execute(f"UPDATE {rows.TABLE} SET hold = {hold:d} WHERE id IN ({rows.listed(ids)}) AND status = 'new'")
+        cursor.execute(f"UPDATE {rows.TABLE} SET hold = {hold:d} WHERE id IN ({listed(ids)}) AND status = 'new'")
         return int(cursor.rowcount)
 
 
