@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 TIDY_SECONDS = 30.0
 """Between two rounds of house-keeping."""
+SIGNAL_SECONDS = 0.5
+"""The longest that a signal which another thread took waits for its handler."""
 
 
 class TaskWorker:
@@ -76,7 +78,15 @@ class TaskWorker:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the worker has stopped; False when `timeout` seconds passed first."""
-        return self._dispatcher is None or self._over.wait(timeout)
+        if self._dispatcher is None:
+            return True
+        if timeout is not None:
+            return self._over.wait(timeout)
+        # Not for ever in one go: the kernel may hand a signal to any thread, and Python calls its handler in the main
+        # thread, once that wakes.
+        while not self._over.wait(SIGNAL_SECONDS):
+            pass
+        return True
 
     def request_stop(self, grace: float | None = None) -> None:
         """Begin to stop and return at once; safe in a signal handler."""
