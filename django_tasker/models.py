@@ -213,7 +213,7 @@ class Task(models.Model):
                 name="tasker_task_deadline",
             ),
             models.Index(fields=["status", "id"], name="tasker_task_status_id"),
-            models.Index(fields=["operation", "status"], name="tasker_task_operation"),
+            models.Index(fields=["operation", "status", "hold"], name="tasker_task_operation"),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="tasker_task_ended"),
             models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="tasker_task_expires"),
         ]

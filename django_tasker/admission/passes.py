@@ -15,7 +15,6 @@ from .. import lifecycle
 from ..assertions import AssertionAnswers, Assertions
 from ..assertions import assertions as project_assertions
 from ..conditions import (
-    FRONT,
     LATER,
     Condition,
     check_global,
@@ -177,7 +176,7 @@ class Admission:
         if not kinds or self.claimant.kinds is None:
             return False
         operations = [operation for operation, kind in self.claimant.kinds.items() if kind in kinds]
-        return Task.objects.using(self.using).waiting().filter(hold=FRONT, operation__in=operations).exists()
+        return rows.waits(self.using, operations)
 
     # -- with conditions ------------------------------------------------------------------------------------------
 

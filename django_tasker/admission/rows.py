@@ -102,6 +102,22 @@ def front(using: str, names: Sequence[str], size: int) -> list[tuple[Any, ...]]:
         return convert(using, names, cursor.fetchall())
 
 
+def waits(using: str, operations: Sequence[str]) -> bool:
+    """Does a task of these operations wait at the front?
+
+    SQLite is told to look each of them up: by the statistics of a long queue it would rather read that.
+    """
+    connection = connections[using]
+    hint = " INDEXED BY tasker_task_operation" if connection.vendor == "sqlite" else ""
+    names = ", ".join(["%s"] * len(operations))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT 1 FROM {TABLE}{hint} WHERE operation IN ({names}) AND status = 'new' AND hold = {FRONT} LIMIT 1",
+            operations,
+        )
+        return cursor.fetchone() is not None
+
+
 def running(using: str) -> list[tuple[int, datetime | None]]:
     """Id and start of every running task, of all workers.
 

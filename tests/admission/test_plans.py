@@ -84,3 +84,16 @@ def test_running_tasks_are_found_by_their_index_when_statistics_know_of_none() -
     [query] = captured.captured_queries
     plan = explain_sql(alias(), query["sql"], [])
     assert "tasker_task_running" in plan or "tasker_task_status_id" in plan
+
+
+def test_what_waits_for_an_idle_kind_is_looked_up() -> None:
+    """Where all tasks are of one operation, SQLite would rather read the queue than ask for another one."""
+    with CaptureQueriesContext(connection) as captured:
+        assert not rows.waits(alias(), ["export", "print"])
+        assert rows.waits(alias(), ["export", "import"])
+    Task.objects.filter(status="new", hold=0).delete()
+    assert not rows.waits(alias(), ["export", "import"])
+
+    plan = explain_sql(alias(), captured.captured_queries[0]["sql"], [])
+    assert "tasker_task_operation" in plan
+    assert "Filter" not in plan, "tasks that are not due would be read each time"
