@@ -23,7 +23,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 @pytest.fixture
 def wait_until():
-    """wait_until(fact, timeout=10): the first true value of fact(), or a failure that shows the last one."""
+    """wait_until(fact, timeout=PATIENCE): the first true value of fact(), or a failure that shows the last one."""
     return _wait_until
 
 

@@ -8,8 +8,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 30.0
+"""Seconds to wait for what must come: far more than it takes, since machines under test are busy."""
 
-def wait_until(fact: Callable[[], T], timeout: float = 10, *, interval: float = 0.01) -> T:
+
+def wait_until(fact: Callable[[], T], timeout: float = PATIENCE, *, interval: float = 0.01) -> T:
     """The first true value of `fact()`, asked every `interval` seconds; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

@@ -18,6 +18,7 @@ from django_tasker.events import Happening, emit
 from django_tasker.listening import hubs
 from tests.doors.api_client import Api, problem, user_with
 from tests.listening.rows import end_task, make_task
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,12 +91,12 @@ def test_waiting_is_refused_under_wsgi(viewer):
 
 async def test_output_is_awaited(client):
     task = await make()
-    waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=20"))
+    waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=60"))
     await asyncio.sleep(0.3)
     assert not waiting.done()
     await end(task.uuid, "done", result={"pages": 3})
 
-    response = await asyncio.wait_for(waiting, 5)
+    response = await asyncio.wait_for(waiting, PATIENCE)
 
     assert response.status_code == 200
     assert response.json()["result"] == {"pages": 3}
@@ -111,21 +112,21 @@ async def test_output_that_does_not_come_in_time(client):
 
 async def test_deleted_task_ends_the_wait(client):
     task = await make()
-    waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=20"))
+    waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=60"))
     await asyncio.sleep(0.2)
     await closing(task.delete)()
 
-    assert problem(await asyncio.wait_for(waiting, 5), 404)[0] == "task_not_found"
+    assert problem(await asyncio.wait_for(waiting, PATIENCE), 404)[0] == "task_not_found"
 
 
 async def test_output_is_withheld_from_who_was_locked_out_meanwhile(client, viewer):
     task = await make()
-    waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=20"))
+    waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=60"))
     await asyncio.sleep(0.2)
     await closing(User.objects.filter(pk=viewer.pk).update)(is_active=False)
     await end(task.uuid, "done", result="secret")
 
-    response = await asyncio.wait_for(waiting, 5)
+    response = await asyncio.wait_for(waiting, PATIENCE)
     assert problem(response, 403)[0] == "permission_denied"
     assert b"secret" not in response.content
 
@@ -170,7 +171,7 @@ class Stream:
         self.response = response
 
     async def part(self):
-        return (await asyncio.wait_for(anext(self._parts), 5)).decode()
+        return (await asyncio.wait_for(anext(self._parts), PATIENCE)).decode()
 
     async def next(self):
         return self.read(await self.part())
@@ -183,7 +184,7 @@ class Stream:
 
     async def ended(self):
         with pytest.raises(StopAsyncIteration):
-            await asyncio.wait_for(anext(self._parts), 5)
+            await asyncio.wait_for(anext(self._parts), PATIENCE)
         return True
 
     async def close(self):
@@ -228,7 +229,7 @@ async def test_stream_tells_that_events_were_lost(client, monkeypatch):
     for _ in range(5):
         await say("task.run", uuid4())
     (hub,) = hubs._hubs.here().values()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while hub.place < 5:
             await asyncio.sleep(0.02)
 

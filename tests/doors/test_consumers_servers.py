@@ -30,7 +30,7 @@ from django_tasker.models import TaskLog
 from tests.doors.api_client import user_with
 from tests.listening.rows import add_logs, end_task, make_task
 from tests.processes import ROOT, url_of
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.end_to_end]
 
@@ -135,7 +135,7 @@ async def test_each_of_ten_thousand_lines_comes_once_across_reconnects(server, v
     writing = asyncio.create_task(write_all(task))
     seen: list[int] = []
     cuts, last = 0, {}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(4 * PATIENCE):
         while last.get("type") != "ended":
             until = len(seen) + random.randrange(500, 3_000)
             after = seen[-1] if seen else 0
@@ -163,7 +163,7 @@ async def closed(ws):
     """Frames until the end, and the close code."""
     frames = []
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 frames.append(await ws.recv())
     except ConnectionClosed as error:
@@ -240,7 +240,7 @@ async def test_output_is_awaited_and_events_are_streamed(server, viewer):
     writer.write(request(f"/api/tasks/{task.uuid}/output/?timeout=30", viewer))
     events, other = await asyncio.open_connection("127.0.0.1", server.port)
     other.write(request("/api/events/?pattern=task.ended", viewer))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await events.readuntil(b": listening\n\n")
         await end(task.uuid, "done", result={"pages": 3})
         answer = await reader.readuntil(b'"abort_reason": null}')
@@ -266,7 +266,7 @@ async def test_events_of_another_process_are_heard(server, viewer):
     async with server.socket("events/?pattern=task.done", viewer) as ws:
         await ws.recv()
         await closing(tell)("task.done", uuid, result=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             frame = json.loads(await ws.recv())
 
     assert frame == {"type": "event", "event": "task.done", "uuid": str(uuid), "args": {"result": 1}}

@@ -17,7 +17,7 @@ from django_tasker.models import Attempt, Task, Worker
 from tests.processes import ROOT
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.end_to_end]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.sqlite_only]
 
 SECONDS = 40
 """How long anything may take on a busy machine; a look for changed files comes once a second."""

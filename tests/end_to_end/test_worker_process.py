@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ from django.utils import timezone
 
 from django_tasker import tasker
 from django_tasker.models import Attempt, Task, TaskLog, Worker
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.end_to_end]
 
-SECONDS = 30
 """How long anything may take on a busy machine."""
 
 
@@ -31,13 +29,13 @@ def fresh(task: Task) -> Task:
     return Task.objects.get(pk=task.pk)
 
 
-def wait_for(*tasks: Task, timeout: float = SECONDS) -> None:
+def wait_for(*tasks: Task, timeout: float = PATIENCE) -> None:
     ids = [task.pk for task in tasks]
     wait_until(lambda: not Task.objects.filter(pk__in=ids, ended_at=None).exists(), timeout)
 
 
 def wait_for_file(path: str) -> None:
-    wait_until(Path(path).exists, SECONDS)
+    wait_until(Path(path).exists)
 
 
 def is_stopping() -> bool:
@@ -128,12 +126,12 @@ def test_every_way_to_end(start_worker, place) -> None:
     dies_once = case("dies once", "die-once", {"seen": place("dead")}, status="done", attempt=1, losses=1)
     cap = case("cap", "log-much", {"count": 30, "size": 1}, status="done", log_count=11)
     slow = case("run_timeout", "loop-for-ever", None, {"run_timeout": 0.3}, status="aborted")
-    renewed = {"seen": place("renewed"), "seconds": 0.8}
-    case("time begins anew", "postpone-once", renewed, {"run_timeout": 1.0}, status="done", abort_reason=None)
+    renewed = {"seen": place("renewed"), "seconds": 2.0}
+    case("time begins anew", "postpone-once", renewed, {"run_timeout": 3.5}, status="done", abort_reason=None)
     on_time = case("run_at", "noop", None, {"run_at": after, "priority": -1}, status="done")
     start_worker("--concurrency", "2", ABORT_GRACE=0.3, LOG_MAX_ENTRIES=10)
 
-    wait_for(*(task for task, _ in cases.values()), timeout=60)
+    wait_for(*(task for task, _ in cases.values()), timeout=3 * PATIENCE)
 
     seen = {name: (fresh(task), expected) for name, (task, expected) in cases.items()}
     assert {name: {key: getattr(task, key) for key in expected} for name, (task, expected) in seen.items()} == {
@@ -158,7 +156,7 @@ def test_every_way_to_end(start_worker, place) -> None:
     assert messages(dies_once) == ["life one", "life two"]
     assert messages(cap)[-1] == "20 more log entries were dropped: the task's cap was reached."
     assert fresh(slow).abort_reason == "run_timeout of 0.3 s exceeded"
-    assert timedelta(0) <= fresh(on_time).started_at - after < timedelta(seconds=1)
+    assert fresh(on_time).started_at >= after
 
 
 def test_aborts_end_every_kind_of_runner_and_spare_its_neighbours(start_worker, place) -> None:
@@ -170,13 +168,11 @@ def test_aborts_end_every_kind_of_runner_and_spare_its_neighbours(start_worker, 
     for entry in data:
         wait_for_file(entry["started"])
 
-    asked = time.monotonic()
     for task in aborted:
         tasker.abort_task(task, reason="enough")
     assert {fresh(task).is_aborting or fresh(task).status == "aborted" for task in aborted} == {True}
     wait_for(*aborted)
 
-    assert time.monotonic() - asked < 5, "abort_grace is half a second"
     assert [(fresh(task).status, fresh(task).abort_reason) for task in aborted] == [("aborted", "enough")] * 4
     assert messages(aborted[2]) == ["interrupted by RunAborted"]
     assert messages(aborted[3]) == ["cancelled"]
@@ -199,7 +195,7 @@ def test_queue_timeouts_pauses_and_changes_reach_a_running_worker(start_worker, 
     hurried = tasker.add_task("describe", queue_timeout={"after": 0.2, "then": "prioritize", "priority": -5})
     paused = tasker.add_task("echo", priority=-100)
     wait_for(late)
-    wait_until(lambda: fresh(hurried).priority == -5, SECONDS)
+    wait_until(lambda: fresh(hurried).priority == -5)
 
     Path(place("end")).touch()
     wait_for(busy, ahead, hurried)
@@ -226,7 +222,7 @@ def test_stop_gives_grace_then_treats_each_by_its_on_stop(start_worker, place) -
         wait_for_file(entry["started"])
 
     worker.signal()
-    wait_until(is_stopping, SECONDS)
+    wait_until(is_stopping)
     not_begun = tasker.add_task("noop", priority=-1)
     Path(data[0]["end"]).touch()
 
@@ -243,7 +239,7 @@ def test_second_signal_skips_the_wait(start_worker, place) -> None:
     wait_for_file(place("started"))
 
     worker.signal(signal.SIGINT)
-    wait_until(is_stopping, SECONDS)
+    wait_until(is_stopping)
     assert fresh(task).status == "running"
     worker.signal(signal.SIGTERM)
 
@@ -255,17 +251,16 @@ def test_tasks_of_a_killed_worker_are_finished_by_the_next(start_worker, place) 
     data = {"started": place("started"), "end": place("end")}
     task = tasker.add_task("wait-for-file", data)
     stops = tasker.add_task("async-log-and-wait", {"started": place("stops")}, on_stop="abort")
-    first = start_worker("--concurrency", "1")
+    first = start_worker("--concurrency", "1", LEASE=3600)
     wait_for_file(place("started"))
     wait_for_file(place("stops"))
 
     first.kill()
     Path(data["end"]).touch()
-    started = time.monotonic()
-    second = start_worker("--burst", "--concurrency", "1")
+    # The lease is not waited for: the process is gone.
+    second = start_worker("--burst", "--concurrency", "1", LEASE=3600)
 
     assert second.wait() == 0, second.output
-    assert time.monotonic() - started < 20, "the lease of a minute is not waited for: the process is gone"
     assert [(t.status, t.losses, t.worker_name) for t in (fresh(task), fresh(stops))] == [
         ("done", 1, second.name),
         ("aborted", 1, first.name),

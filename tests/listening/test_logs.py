@@ -147,10 +147,8 @@ def test_abort_signal_ends_the_iteration(listen):
     add_logs(task.uuid, 1, 1)
     controller = AbortController()
     threading.Timer(0.2, controller.abort).start()
-    began = time.monotonic()
 
     assert numbers(listen(task.uuid, from_beginning=True, abort_signal=controller.signal)) == [1]
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.sqlite_only

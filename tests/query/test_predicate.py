@@ -98,14 +98,18 @@ def test_changing_the_query_afterwards_changes_nothing():
     assert matches(SimpleNamespace(data={"a": {"b": [1]}}))
 
 
-def test_equality_costs_about_a_microsecond():
+def test_equality_costs_little_more_than_code_written_for_it():
     matches = to_predicate(parse({"data.book": 7, "status": "running"}))
     task = SimpleNamespace(data={"book": 7}, status="running")
 
-    def seconds() -> float:
+    def written(task) -> bool:
+        return isinstance(task.data, dict) and task.data.get("book") == 7 and task.status == "running"
+
+    def seconds(predicate) -> float:
         start = time.perf_counter()
         for _ in range(2_000):
-            matches(task)
+            predicate(task)
         return time.perf_counter() - start
 
-    assert min(seconds() for _ in range(10)) / 2_000 < 10e-6  # generous: machines under test are busy
+    pairs = [(seconds(matches), seconds(written)) for _ in range(10)]
+    assert min(ours for ours, _ in pairs) < 50 * min(theirs for _, theirs in pairs)  # 5 to 10, on an idle machine

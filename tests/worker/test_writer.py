@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from django_tasker.worker.held import HeldTask
 from django_tasker.worker.messages import Ended
 from django_tasker.worker.recorder import Report
 from django_tasker.worker.writer import Writer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,7 +55,7 @@ def test_ends_and_logs_are_written_beside_where_the_database_gains_by_it(beside:
     recorder = FakeRecorder()
     writer, woken, reports = handed_over(["done", None, "done"], recorder)
 
-    assert not beside or woken.wait(10)
+    assert not beside or woken.wait(PATIENCE)
     assert writer.collect() == (reports, [])
     assert writer.collect() is None and not writer.batch
     assert (recorder.threads != [threading.current_thread()]) is beside
@@ -78,7 +77,7 @@ def test_a_database_that_fails_gets_the_same_batch_again(beside: bool) -> None:
 
     if beside:
         assert writer.collect() is None and list(writer.batch) == reports
-        assert woken.wait(10)
+        assert woken.wait(PATIENCE)
     else:
         for _ in range(2):
             with pytest.raises(OperationalError):
@@ -92,7 +91,7 @@ def test_a_database_that_fails_gets_the_same_batch_again(beside: bool) -> None:
 def test_a_mistake_in_the_thread_reaches_the_dispatcher(beside: bool) -> None:
     writer, woken, _ = handed_over(["done"], FakeRecorder([ValueError("ours")]))
 
-    assert not beside or woken.wait(10)
+    assert not beside or woken.wait(PATIENCE)
     with pytest.raises(ValueError, match="ours"):
         writer.collect()
     writer.close()
@@ -101,11 +100,9 @@ def test_a_mistake_in_the_thread_reaches_the_dispatcher(beside: bool) -> None:
 def test_it_can_be_closed_while_the_database_is_away(beside: bool) -> None:
     recorder = FakeRecorder([OperationalError("away")] * 1000)
     writer, _, reports = handed_over(["done"], recorder)
-    assert not beside or wait_until(lambda: len(recorder.threads) > 1, 10)
+    assert not beside or wait_until(lambda: len(recorder.threads) > 1)
 
-    before = time.monotonic()
     writer.close()
 
-    assert time.monotonic() - before < 5
     assert list(writer.batch) == reports
     assert beside is any(thread.name == "django_tasker-writer" for thread in recorder.threads)
