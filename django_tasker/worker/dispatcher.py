@@ -24,6 +24,7 @@ from ..models import Task, Worker
 from ..notify import notifier
 from ..notify.subscription import FIRST_PACE, PACE_GROWTH
 from ..statuses import Outcome, Status
+from .bell import Bell
 from .executors.base import Executor
 from .held import HeldTask, Key, hold
 from .messages import Assignment
@@ -56,8 +57,8 @@ class Dispatcher:
         self._settings = settings
         self._options = settings.options
         self._using = settings.using
-        self._signal = threading.Event()
-        self._inbox = Inbox(self._wake)
+        self._bell = Bell()
+        self._inbox = Inbox(self._bell.ring)
         self._make = make
         self._executors: dict[str, Executor] = {}
         self._held: dict[Key, HeldTask] = {}
@@ -65,7 +66,7 @@ class Dispatcher:
         self._mean_seconds: dict[str, float] = {}
         self._deadlines: list[tuple[float, Key, float, str]] = []  # when, whose, its start, why
         self._pending: dict[Key, Report] = {}
-        self._writer = Writer(self._using, self._wake)
+        self._writer = Writer(self._using, self._bell.ring)
         self._queue_woken = True
         self._control_woken = True
         self._claimed = 0
@@ -79,8 +80,7 @@ class Dispatcher:
         self._withdrawn: list[Key] = []
         self._failures = 0
         self._is_claiming = True
-        self._stopping_at: float | None = None
-        self._force_at: float | None = None
+        self._ends: list[float] = []  # of the grace times
         self._forced = False
         self._is_marked = False
         self.become(worker_id, worker_name)
@@ -99,12 +99,13 @@ class Dispatcher:
         self._recorder = Recorder(self._using, worker_id, max_losses=self._options.max_losses)
 
     def stop(self, grace: float) -> None:
-        """Claim no more; end the tasks by force after `grace` seconds. Again: the earlier end wins."""
-        at = time.monotonic() + grace
+        """Claim no more; end the tasks by force after `grace` seconds. Again: the earlier end wins.
+
+        Takes no lock, and may be interrupted by itself: signal handlers call it.
+        """
+        self._ends.append(time.monotonic() + grace)
         self._is_claiming = False
-        self._stopping_at = self._stopping_at or time.monotonic()
-        self._force_at = at if self._force_at is None else min(at, self._force_at)
-        self._signal.set()
+        self._bell.ring()
 
     def abandon(self, why: str) -> None:
         """Abort every run: the tasks are, or soon will be, another worker's."""
@@ -127,27 +128,23 @@ class Dispatcher:
             hub.subscribe("control", callback=self._wake_control),
         ):
             while not self._is_over():
-                self._signal.clear()
+                self._bell.clear()
                 try:
                     self._step()
                     self._failures = 0
                 except DatabaseError:
                     self._recover()
                     continue
-                self._signal.wait(self._pause_seconds())
+                self._bell.wait(self._pause_seconds())
         self.ended.set()
 
     def close(self) -> None:
         """After the loop."""
         self._writer.close()
 
-    def _wake(self) -> None:
-        if not self._signal.is_set():  # setting it again would take its lock for nothing
-            self._signal.set()
-
     def _wake_queue(self) -> None:
         self._queue_woken = True
-        self._wake()
+        self._bell.ring()
 
     def _wake_ended(self) -> None:
         """Some task has ended: that lets others start only where there are conditions."""
@@ -156,7 +153,7 @@ class Dispatcher:
 
     def _wake_control(self) -> None:
         self._control_woken = True
-        self._wake()
+        self._bell.ring()
 
     def _is_over(self) -> bool:
         return not (self._is_claiming or self._held or self._inbox or self._pending or self._writer.batch)
@@ -165,7 +162,7 @@ class Dispatcher:
         self._take_in()
         self._write()
         self._watch()
-        if self._stopping_at is not None:
+        if self._ends:
             self._wind_down()
         self._claim()
         self._end_by_itself()
@@ -186,7 +183,7 @@ class Dispatcher:
         now = time.monotonic()
         until = [self._next_look, self._next_control]
         until += [self._deadlines[0][0]] if self._deadlines else []
-        until += [self._force_at] if self._force_at is not None and not self._forced else []
+        until += [min(self._ends)] if self._ends and not self._forced else []
         return max(0.0, min(until) - now)
 
     # -- what came in ---------------------------------------------------------------------------------------------
@@ -301,7 +298,7 @@ class Dispatcher:
             if task is not None:
                 self._give_back(task)
             self._withdrawn.pop()
-        if self._force_at is not None and not self._forced and time.monotonic() >= self._force_at:
+        if self._ends and not self._forced and time.monotonic() >= min(self._ends):
             self._forced = True
             for task in self._held.values():
                 if not task.is_aborting and not task.has_ended:

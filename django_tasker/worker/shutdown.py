@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,18 +23,18 @@ def stop_on_signals(
     Does nothing outside the main thread, where Python can't set handlers.
 
     Args:
-        then: called at each signal as well, in the handler.
+        then: called at the first signal as well, in the handler.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = 0
+    count = itertools.count()  # next() of it can't be interrupted: a signal may come within the handler of another
 
     def stop(*_: Any) -> None:
-        nonlocal asked
-        asked += 1
-        worker.request_stop(None if asked == 1 else 0)
-        then()
+        is_first = next(count) == 0
+        worker.request_stop(None if is_first else 0)
+        if is_first:
+            then()
 
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
