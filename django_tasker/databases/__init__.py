@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import TypeVar
 
 from django.db import connections, router
 
-from .base import Database, run_in_transaction
-
-Result = TypeVar("Result")
+from .base import Database, Result
 
 
 def alias() -> str:
@@ -46,8 +43,7 @@ def _for_vendor(vendor: str) -> Database:
 
 def in_transaction(using: str, work: Callable[[], Result]) -> Result:
     """Run `work` in a transaction of its own, again when a passing conflict (deadlock, lock wait) undid it."""
-    result: Result = run_in_transaction(using, work, is_transient=database(using).is_transient)
-    return result
+    return database(using).in_transaction(using, work)
 
 
 def listed(ids: Iterable[int]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,7 +12,11 @@ from django.utils import timezone
 
 from .. import json_values
 
+Result = TypeVar("Result")
+
 MAX_RETRIES = 8
+SILENCE_SECONDS = 30
+"""After so long the server ends a transaction of a worker that says nothing, where it can: its host may be gone."""
 
 
 class Database:
@@ -30,6 +34,29 @@ class Database:
     def now(self, connection: BaseDatabaseWrapper) -> datetime:
         """The database's time where several hosts share it; else this host's."""
         return timezone.now()
+
+    def in_transaction(self, using: str, work: Callable[[], Result]) -> Result:
+        """Call `work()` in a transaction, again when a passing conflict undid it."""
+        connection = connections[using]
+        for attempt in range(MAX_RETRIES):
+            is_ours = not connection.in_atomic_block
+            try:
+                with transaction.atomic(using=using):
+                    if is_ours:
+                        self.bound_silence(connection)
+                    return work()
+            except DatabaseError as error:
+                if attempt == MAX_RETRIES - 1 or not self.is_transient(error):
+                    raise
+                connection.close_if_unusable_or_obsolete()
+        raise AssertionError("unreachable")
+
+    def bound_silence(self, connection: BaseDatabaseWrapper) -> None:
+        """Have the server end this transaction if nothing comes for `SILENCE_SECONDS`, where it can.
+
+        A worker that is frozen, or whose host is lost, in the midst of a transaction holds its locks, the gate
+        perhaps: without a bound every other worker would wait until the server finds the connection dead, in hours.
+        """
 
     def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
         """Wait for the gate and hold it until the transaction ends.
@@ -80,16 +107,3 @@ class Database:
     def max_json_depth(self, connection: BaseDatabaseWrapper) -> int:
         """Levels of lists and objects within each other that a JSON column takes; never more than ours."""
         return json_values.MAX_DEPTH
-
-
-def run_in_transaction(using: str, work: Any, *, is_transient: Any) -> Any:
-    """Call `work()` in a transaction, again when a passing conflict undid it. Not for use inside another one."""
-    for attempt in range(MAX_RETRIES):
-        try:
-            with transaction.atomic(using=using):
-                return work()
-        except DatabaseError as error:
-            if attempt == MAX_RETRIES - 1 or not is_transient(error):
-                raise
-            connections[using].close_if_unusable_or_obsolete()
-    raise AssertionError("unreachable")

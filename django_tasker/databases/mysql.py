@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from .base import Database
+from .base import SILENCE_SECONDS, Database
 
 # deadlock, lock wait timeout, cannot connect, server gone, connection lost
 _RETRYABLE = {1213, 1205, 2002, 2003, 2006, 2013, 2055}
@@ -25,6 +25,11 @@ class MySQL(Database):
         # MariaDB's JSON_VALID, the check of its JSON columns, gives up at 32 levels.
         is_mariadb = getattr(connection, "mysql_is_mariadb", False)
         return 31 if is_mariadb else super().max_json_depth(connection)
+
+    def bound_silence(self, connection: BaseDatabaseWrapper) -> None:
+        if getattr(connection, "mysql_is_mariadb", False):  # MySQL has no such bound
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION idle_transaction_timeout = {SILENCE_SECONDS}")
 
     def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
         with connection.cursor() as cursor:

@@ -9,9 +9,10 @@ from typing import Any
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .base import Database
+from .base import SILENCE_SECONDS, Database
 
-_RETRYABLE = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+# serialization failure, deadlock, lock not available, ended for its silence
+_RETRYABLE = {"40001", "40P01", "55P03", "25P03"}
 
 
 class PostgreSQL(Database):
@@ -25,6 +26,11 @@ class PostgreSQL(Database):
             cursor.execute("SELECT clock_timestamp()")
             now: datetime = cursor.fetchone()[0]
         return now
+
+    def bound_silence(self, connection: BaseDatabaseWrapper) -> None:
+        # For this transaction alone: behind a pooler the session is somebody else's next.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENCE_SECONDS}s'")
 
     def close_gate(self, connection: BaseDatabaseWrapper, *, shared: bool) -> None:
         # An advisory lock is queued fairly and leaves no dead rows; the table's oid makes it this schema's own.
