@@ -43,6 +43,7 @@ class TaskWorker:
         self._dispatcher: Dispatcher | None = None
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
+        self._asked: list[float | None] = []  # the graces of `request_stop`
 
     @property
     def is_running(self) -> bool:
@@ -61,6 +62,8 @@ class TaskWorker:
             logs.install(self.settings.options.log_level_number)
             row = self._register()
             self._dispatcher = Dispatcher(self.settings, row.pk, row.name, self._make_executor)
+            for grace in self._asked:  # by a signal that came while we started
+                self._request_stop(grace)
             for target in (self._dispatch, self._keep_alive):
                 thread = threading.Thread(target=target, name=f"django_tasker-{target.__name__}", daemon=True)
                 self._threads.append(thread)
@@ -89,7 +92,8 @@ class TaskWorker:
         return True
 
     def request_stop(self, grace: float | None = None) -> None:
-        """Begin to stop and return at once; safe in a signal handler."""
+        """Begin to stop and return at once; safe in a signal handler. Before `start` has made it, stop once it has."""
+        self._asked.append(grace)
         self._request_stop(grace)
 
     def _request_stop(self, grace: float | None) -> None:

@@ -11,7 +11,9 @@ from types import FrameType
 import pytest
 
 from django_tasker.worker.bell import Bell
+from django_tasker.worker.settings import WorkerSettings
 from django_tasker.worker.shutdown import stop_on_signals
+from django_tasker.worker.worker import TaskWorker
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.sqlite_only
@@ -39,6 +41,19 @@ def test_second_signal_within_the_handler_of_the_first_skips_the_wait() -> None:
 
     assert worker.asked == [None, 0]
     assert others == ["then"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_signal_while_the_worker_starts_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_tasker.worker.worker.autodiscover", lambda: signal.raise_signal(signal.SIGTERM))
+    worker = TaskWorker(WorkerSettings(concurrency=1))
+
+    with stop_on_signals(worker):
+        worker.start()
+        has_stopped = worker.wait(PATIENCE)
+        worker.stop(0)
+
+    assert has_stopped
 
 
 def test_handlers_are_put_back() -> None:
