@@ -520,13 +520,17 @@ def revive(task: Task, *, using: str) -> bool:
 
 
 def delete_ended(tasks: QuerySet[Task], *, using: str) -> int:
-    """Delete those of `tasks` that have ended, with their logs and attempts, in chunks; return how many."""
-    deleted = 0
+    """Delete those of `tasks` that have ended, with their logs and attempts; return how many."""
+    return sum(deleting_ended(tasks, using=using))
+
+
+def deleting_ended(tasks: QuerySet[Task], *, using: str) -> Iterator[int]:
+    """Delete them a chunk and a transaction at a time, saying how many each time."""
     while True:
         with transaction.atomic(using=using):
             ids = list(tasks.filter(status__in=ENDED).order_by("id").values_list("id", flat=True)[:CHUNK])
             if not ids:
-                return deleted
+                return
             # A task may be retried between our look and our touch; its row is locked before its logs go.
             uuids = dict(
                 Task.objects.using(using)
@@ -538,7 +542,8 @@ def delete_ended(tasks: QuerySet[Task], *, using: str) -> int:
             emit([], topics=[f"task:{uuid}" for uuid in uuids.values()], using=using)
             TaskLog.objects.using(using).filter(task_id__in=ids)._raw_delete(using)
             Attempt.objects.using(using).filter(task_id__in=ids)._raw_delete(using)
-            deleted += Task.objects.using(using).filter(id__in=ids)._raw_delete(using)
+            deleted = Task.objects.using(using).filter(id__in=ids)._raw_delete(using)
+        yield deleted
 
 
 def expire_queue(*, now: datetime, using: str) -> int:

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from ..conditions import FRONT, LATER
-from ..databases import listed
+from ..databases import in_transaction, listed
 from ..models import Stream, Task
 from ..statuses import Status
 from . import keys, rows
@@ -98,5 +98,9 @@ def bring_back_strays(using: str) -> int:
     """Bring waiting rows of streams that do not exist to the front: a safety net, run now and then."""
     waiting = Task.objects.using(using).filter(status=Status.NEW, hold__gt=LATER)
     strays = waiting.filter(~Exists(Stream.objects.filter(id=OuterRef("hold"))))
-    ids = list(strays.select_for_update(skip_locked=True).values_list("id", flat=True)[:MOVE_AT_ONCE])
-    return waiting.filter(id__in=ids).update(hold=FRONT)
+
+    def bring() -> int:
+        ids = list(strays.select_for_update(skip_locked=True).values_list("id", flat=True)[:MOVE_AT_ONCE])
+        return waiting.filter(id__in=ids).update(hold=FRONT)
+
+    return in_transaction(using, bring)

@@ -18,7 +18,7 @@ from ..models import Task, Worker
 from ..notify import notifier
 from ..signals import SIGNALS
 from . import rows
-from .rows import prune
+from .rows import pruning
 
 KEEP_UNHEARD = 100
 """Emits of one transaction that are kept though nobody is connected: `once("task.<uuid>.added", …)` may still come."""
@@ -142,4 +142,4 @@ def _send(happening: Happening, using: str) -> None:
             logger.exception("A signal could not be sent event=%s uuid=%s", happening.name, happening.uuid)
 
 
-__all__ = ["Happening", "Happenings", "emit", "prune"]
+__all__ = ["Happening", "Happenings", "emit", "pruning"]

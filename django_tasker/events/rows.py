@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -81,16 +81,14 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def prune(using: str) -> int:
-    """Delete events past `EVENT_KEEP_SECONDS` and listeners whose lease is over, in chunks; return how many events.
+def pruning(using: str) -> Iterator[int]:
+    """Delete listeners whose lease is over, and events past `EVENT_KEEP_SECONDS` in chunks, saying how many each time.
 
-    Workers call it now and then. Outside a transaction each chunk is one of its own.
+    Workers do it now and then. Outside a transaction each chunk is one of its own.
     """
-    old = timezone.now() - timedelta(seconds=options().event_keep_seconds)
-    deleted = 0
-    events = Event.objects.using(using)
-    while ids := list(events.filter(created_at__lt=old).order_by("created_at").values_list("id", flat=True)[:CHUNK]):
-        deleted += events.filter(id__in=ids)._raw_delete(using)
     now = database(using).now(connections[using])
     Listener.objects.using(using).filter(expires_at__lt=now)._raw_delete(using)
-    return deleted
+    old = timezone.now() - timedelta(seconds=options().event_keep_seconds)
+    events = Event.objects.using(using)
+    while ids := list(events.filter(created_at__lt=old).order_by("created_at").values_list("id", flat=True)[:CHUNK]):
+        yield events.filter(id__in=ids)._raw_delete(using)

@@ -108,9 +108,11 @@ class Dispatcher:
         self._bell.ring()
 
     def abandon(self, why: str) -> None:
-        """Abort every run: the tasks are, or soon will be, another worker's."""
+        """Abort every run: the tasks are, or soon will be, another worker's. Any still ours end by their `on_stop`."""
         for task in list(self._held.values()):
             if not task.has_ended:
+                if not task.is_aborting:
+                    task.is_aborting, task.is_stopping, task.abort_reason = True, True, why
                 self._executors[task.kind].abort(task.key, why, 0)
 
     @property

@@ -234,7 +234,7 @@ class Recorder:
         if task.is_stopping:
             if task.held.on_stop == "postpone":
                 return lifecycle.postponed(task.held, None, Outcome.STOPPED, now=now, using=self.using)
-            return lifecycle.aborted(task.held, "the worker stopped", now=now, using=self.using)
+            return lifecycle.aborted(task.held, task.abort_reason or "the worker stopped", now=now, using=self.using)
         reason = task.abort_reason if task.abort_reason is not None else ended.reason
         return lifecycle.aborted(task.held, reason, error=ended.error, now=now, using=self.using)
 

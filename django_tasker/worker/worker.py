@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from django.db import DatabaseError, connections
@@ -16,7 +17,7 @@ from ..abort import AbortSignal
 from ..admission import keys, streams
 from ..conf import Options
 from ..databases import database
-from ..events import Happening, emit, prune
+from ..events import Happening, emit, pruning
 from ..models import Task, Worker
 from ..registry import autodiscover
 from .dispatcher import Dispatcher
@@ -44,6 +45,7 @@ class TaskWorker:
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
         self._asked: list[float | None] = []  # the graces of `request_stop`
+        self._beats = 0  # that the database has taken
 
     @property
     def is_running(self) -> bool:
@@ -64,7 +66,7 @@ class TaskWorker:
             self._dispatcher = Dispatcher(self.settings, row.pk, row.name, self._make_executor)
             for grace in self._asked:  # by a signal that came while we started
                 self._request_stop(grace)
-            for target in (self._dispatch, self._keep_alive):
+            for target in (self._dispatch, self._keep_alive, self._watch_lease):
                 thread = threading.Thread(target=target, name=f"django_tasker-{target.__name__}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -139,30 +141,53 @@ class TaskWorker:
         dispatcher = self._dispatcher
         assert dispatcher is not None
         options, using = self.settings.options, self.settings.using
-        last_beat = time.monotonic()
-        next_tidy = last_beat + min(TIDY_SECONDS, options.lease / 2)
-        next_beat = last_beat + options.heartbeat
+        started = time.monotonic()
+        next_tidy = started + min(TIDY_SECONDS, options.lease / 2)
+        next_beat = started + options.heartbeat
         while not self._over.wait(min(1.0, options.heartbeat / 2)):
             now = time.monotonic()
             try:
                 lifecycle.expire_queue(now=database(using).now(connections[using]), using=using)
                 if now >= next_beat:
-                    if not beat(using, dispatcher.worker_id, dispatcher.running):
-                        self._come_back(dispatcher)
-                    last_beat = now
+                    self._beat(dispatcher)
                     next_beat = now + options.heartbeat
                 if now >= next_tidy:
                     next_tidy = now + min(TIDY_SECONDS, options.lease / 2)
-                    tidy(using, options)
-            except DatabaseError:
-                logger.debug("heartbeat failed worker_id=%s", dispatcher.worker_id, exc_info=True)
+                    for _ in tidying(using, options):
+                        if self._over.is_set():
+                            break
+                        if time.monotonic() >= next_beat:
+                            self._beat(dispatcher)
+                            next_beat = time.monotonic() + options.heartbeat
+            except Exception as error:
+                level = logging.DEBUG if database(using).is_transient(error) else logging.ERROR
+                logger.log(level, "house-keeping failed worker_id=%s", dispatcher.worker_id, exc_info=True)
                 connections[using].close()
-                if now - last_beat > options.lease:
-                    # Others may take our tasks any moment: two runs of one task are worse than one aborted.
-                    dispatcher.abandon("the worker has lost the database")
-            except Exception:
-                logger.exception("house-keeping failed worker_id=%s", dispatcher.worker_id)
         connections[using].close()
+
+    def _beat(self, dispatcher: Dispatcher) -> None:
+        if not beat(self.settings.using, dispatcher.worker_id, dispatcher.running):
+            self._come_back(dispatcher)
+        self._beats += 1
+
+    def _watch_lease(self) -> None:
+        """Abort the runs once the lease is out, whether the database fails or is silent: others may take the tasks.
+
+        Two runs of one task are worse than one aborted. What counts is the time that we were awake without a beat: a
+        computer that slept asks first whether the tasks are still its own.
+        """
+        dispatcher, options = self._dispatcher, self.settings.options
+        assert dispatcher is not None
+        pause = min(1.0, options.heartbeat / 2)
+        beats, silence = self._beats, 0.0
+        while not self._over.wait(pause):
+            if self._beats != beats:
+                beats, silence = self._beats, 0.0
+            else:
+                silence += pause
+            if silence > options.lease:
+                dispatcher.abandon("the worker has lost the database")
+                silence = 0.0
 
     def _come_back(self, dispatcher: Dispatcher) -> None:
         """Another worker took us for lost and has our tasks: let go of them and begin anew."""
@@ -188,14 +213,17 @@ class TaskWorker:
         )
 
 
-def tidy(using: str, options: Options) -> None:
-    """House-keeping that any worker does now and then: lost workers, expired tasks, old events, stray rows."""
-    rescue(using, options)
+def tidying(using: str, options: Options) -> Iterator[object]:
+    """House-keeping that any worker does now and then: lost workers, expired tasks, old events, stray rows.
+
+    In short steps: there may be a million expired tasks, and the lease has to be kept meanwhile.
+    """
+    yield rescue(using, options)
     now = database(using).now(connections[using])
-    lifecycle.delete_ended(Task.objects.using(using).filter(expires_at__lte=now), using=using)
-    prune(using)
-    streams.bring_back_strays(using)
-    keys.forget_stale(using)
+    yield from lifecycle.deleting_ended(Task.objects.using(using).filter(expires_at__lte=now), using=using)
+    yield from pruning(using)
+    yield streams.bring_back_strays(using)
+    yield keys.forget_stale(using)
 
 
-__all__ = ["TaskWorker", "tidy"]
+__all__ = ["TaskWorker", "tidying"]

@@ -1,0 +1,134 @@
+"""A worker that can't renew its lease lets go of its tasks, and they are not charged for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from django_tasker import lifecycle, tasker
+from django_tasker.conf import options
+from django_tasker.databases import alias
+from django_tasker.models import Attempt, Task
+from django_tasker.testing import assigned_runner
+from django_tasker.worker import worker as worker_module
+from django_tasker.worker.settings import WorkerSettings
+from django_tasker.worker.worker import TaskWorker
+from tests.waiting import PATIENCE, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WHY = "the worker has lost the database"
+
+
+class Beat:
+    """In place of a worker's beat: silent, or refused, until it is well again."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.well = threading.Event()
+
+    def __call__(self, *_: Any) -> bool:
+        if self.how == "silent":
+            self.well.wait(PATIENCE)
+        elif not self.well.is_set():
+            raise OperationalError("no connection")
+        return True
+
+
+@pytest.mark.parametrize("how", ["silent", "refused"])
+@pytest.mark.parametrize(("on_stop", "end"), [("postpone", ("done", None)), ("abort", ("aborted", WHY))])
+def test_runs_end_with_the_lease_by_their_on_stop(how, on_stop, end, settings, monkeypatch) -> None:
+    settings.TASKER = {"LEASE": 0.5, "HEARTBEAT": 0.2}
+    beat, lives = Beat(how), []
+    monkeypatch.setattr(worker_module, "beat", beat)
+
+    def waits(task):
+        lives.append(task.attempt)
+        if len(lives) == 1:
+            task.abort_signal.wait(PATIENCE)
+            task.abort_signal.raise_if_aborted()
+
+    with assigned_runner("waits", waits, executor="thread"):
+        task = tasker.add_task("waits", on_stop=on_stop)
+        worker = TaskWorker(WorkerSettings(concurrency=1))
+        worker.start()
+        wait_until(lambda: Task.objects.get(pk=task.pk).ended_at)
+        beat.well.set()
+        worker.stop()
+
+    found = Task.objects.get(pk=task.pk)
+    assert (found.status, found.abort_reason, found.losses) == (*end, 0)
+    assert lives == ([1, 1] if on_stop == "postpone" else [1])
+    assert [attempt.outcome for attempt in Attempt.objects.filter(task=task)] == ["stopped"] * (on_stop == "postpone")
+
+
+class Script:
+    """In place of the event that ends the worker's threads: "." is a pause, "b" one with a beat."""
+
+    def __init__(self, text: str, worker: TaskWorker) -> None:
+        self._letters, self._worker = iter(text), worker
+
+    def wait(self, pause: float) -> bool:
+        assert pause == 1.0
+        letter = next(self._letters, None)
+        self._worker._beats += letter == "b"
+        return letter is None
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize(
+    ("script", "count"),
+    [("." * 5, 0), ("." * 6, 1), ("...b...b...", 0), ("b......", 1), (".....b.....", 0), ("." * 12, 2)],
+)
+def test_lease_is_out_after_so_many_pauses_without_a_beat(settings, script, count) -> None:
+    settings.TASKER = {"LEASE": 5.0, "HEARTBEAT": 2.0}
+    worker = TaskWorker(WorkerSettings())
+    worker._over = Script(script, worker)  # type: ignore[assignment]
+    worker._dispatcher = dispatcher = Mock()
+
+    worker._watch_lease()
+
+    assert dispatcher.abandon.call_count == count
+
+
+def test_house_keeping_is_done_in_steps(monkeypatch) -> None:
+    monkeypatch.setattr(lifecycle, "CHUNK", 2)
+    tasks = tasker.add_tasks([{"operation": "noop"} for _ in range(6)])
+    past = timezone.now() - timedelta(days=1)
+    old = Task.objects.filter(pk__in=[task.pk for task in tasks[:5]])
+    old.update(status="aborted", hold=0, ended_at=past, expires_at=past)
+
+    _, *steps = worker_module.tidying(alias(), options())
+
+    assert steps[:3] == [2, 2, 1]
+    assert [task.pk for task in Task.objects.all()] == [tasks[5].pk]
+
+
+def test_long_house_keeping_does_not_cost_the_lease(settings, monkeypatch) -> None:
+    settings.TASKER = {"LEASE": 1.0, "HEARTBEAT": 0.2}
+    under_way, beats = threading.Event(), threading.Event()
+
+    def endless(*_: Any) -> Iterator[None]:
+        under_way.set()
+        while not beats.wait(0.01):
+            yield
+
+    def beat(*_: Any) -> bool:
+        if under_way.is_set():
+            beats.set()
+        return True
+
+    monkeypatch.setattr(worker_module, "tidying", endless)
+    monkeypatch.setattr(worker_module, "beat", beat)
+    worker = TaskWorker(WorkerSettings(concurrency=1))
+    worker.start()
+
+    assert beats.wait(PATIENCE)
+    worker.stop()
