@@ -38,11 +38,11 @@ class Database:
     def in_transaction(self, using: str, work: Callable[[], Result]) -> Result:
         """Call `work()` in a transaction, again when a passing conflict undid it."""
         connection = connections[using]
+        is_outermost = not connection.in_atomic_block
         for attempt in range(MAX_RETRIES):
-            is_ours = not connection.in_atomic_block
             try:
                 with transaction.atomic(using=using):
-                    if is_ours:
+                    if is_outermost:
                         self.bound_silence(connection)
                     return work()
             except DatabaseError as error:

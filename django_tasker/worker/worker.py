@@ -149,26 +149,27 @@ class TaskWorker:
             try:
                 lifecycle.expire_queue(now=database(using).now(connections[using]), using=using)
                 if now >= next_beat:
-                    self._beat(dispatcher)
-                    next_beat = now + options.heartbeat
+                    next_beat = self._beat(dispatcher)
                 if now >= next_tidy:
                     next_tidy = now + min(TIDY_SECONDS, options.lease / 2)
                     for _ in tidying(using, options):
                         if self._over.is_set():
                             break
                         if time.monotonic() >= next_beat:
-                            self._beat(dispatcher)
-                            next_beat = time.monotonic() + options.heartbeat
+                            next_beat = self._beat(dispatcher)
             except Exception as error:
                 level = logging.DEBUG if database(using).is_transient(error) else logging.ERROR
                 logger.log(level, "house-keeping failed worker_id=%s", dispatcher.worker_id, exc_info=True)
                 connections[using].close()
         connections[using].close()
 
-    def _beat(self, dispatcher: Dispatcher) -> None:
+    def _beat(self, dispatcher: Dispatcher) -> float:
+        """Stamp the worker's row, anew if need be; return when the next beat is due."""
+        due = time.monotonic() + self.settings.options.heartbeat
         if not beat(self.settings.using, dispatcher.worker_id, dispatcher.running):
             self._come_back(dispatcher)
         self._beats += 1
+        return due
 
     def _watch_lease(self) -> None:
         """Abort the runs once the lease is out, whether the database fails or is silent: others may take the tasks.

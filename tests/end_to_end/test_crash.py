@@ -35,21 +35,21 @@ def test_a_worker_that_was_silent_too_long_changes_nothing_and_begins_anew(start
     data = {"started": str(tmp_path / "started"), "end": str(tmp_path / "end")}
     task = tasker.add_task("wait-for-file", data)
     first = start_worker("--concurrency", "1", **lease)
-    wait_until(Path(data["started"]).exists, 30)
+    wait_until(Path(data["started"]).exists)
     child = int(wait_until(Path(data["started"]).read_text))
 
     with crashes.audit() as moves:
         first.signal(signal.SIGSTOP)
         second = start_worker("--concurrency", "1", **lease)
-        wait_until(lambda: Task.objects.get(pk=task.pk).worker_name == second.name, 30)
+        wait_until(lambda: Task.objects.get(pk=task.pk).worker_name == second.name)
         Path(data["end"]).touch()
-        wait_until(lambda: Task.objects.get(pk=task.pk).status == "done", 30)
+        wait_until(lambda: Task.objects.get(pk=task.pk).status == "done")
         first.signal(signal.SIGCONT)
-        wait_until(lambda: Worker.objects.filter(name=first.name).exists(), 30)
+        wait_until(lambda: Worker.objects.filter(name=first.name).exists())
         second.signal()
         assert second.wait() == 0
         after = tasker.add_task("noop")
-        wait_until(lambda: Task.objects.get(pk=after.pk).status == "done", 30)
+        wait_until(lambda: Task.objects.get(pk=after.pk).status == "done")
         assert moves()[task.pk, "done"] == 1
 
     found = Task.objects.get(pk=task.pk)

@@ -16,8 +16,6 @@ from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.end_to_end]
 
-"""How long anything may take on a busy machine."""
-
 
 @pytest.fixture
 def place(tmp_path: Path):

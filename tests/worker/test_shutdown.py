@@ -23,11 +23,9 @@ class FakeWorker:
         self.asked: list[float | None] = []
 
     def request_stop(self, grace: float | None = None) -> None:
-        if not self.asked:
-            self.asked.append(grace)
+        self.asked.append(grace)
+        if len(self.asked) == 1:
             signal.raise_signal(signal.SIGTERM)
-        else:
-            self.asked.append(grace)
 
 
 def test_second_signal_within_the_handler_of_the_first_skips_the_wait() -> None:
