@@ -313,7 +313,7 @@ class Dispatcher:
 
     def _give_back(self, task: HeldTask) -> None:
         now = self._now()
-        if task.is_aborting:
+        if task.is_aborting and not task.is_stopping:
             lifecycle.aborted(task.held, task.abort_reason, now=now, using=self._using)
         else:
             lifecycle.postponed(task.held, None, Outcome.STOPPED, now=now, using=self._using)
