@@ -89,10 +89,24 @@ def test_waiting_is_refused_under_wsgi(viewer):
     assert problem(Api().get("events/"), 403)[0] == "not_authenticated"
 
 
-async def test_output_is_awaited(client):
+@pytest.fixture
+def until_waiting(monkeypatch):
+    """Await it: a request has been let in and waits for a task's end."""
+    is_waiting = asyncio.Event()
+
+    async def ended(uuid, timeout, ended=streams._ended):
+        is_waiting.set()
+        await ended(uuid, timeout)
+
+    monkeypatch.setattr(streams, "_ended", ended)
+    return lambda: asyncio.wait_for(is_waiting.wait(), PATIENCE)
+
+
+async def test_output_is_awaited(client, until_waiting):
     task = await make()
     waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=60"))
-    await asyncio.sleep(0.3)
+    await until_waiting()
+    await asyncio.sleep(0.1)
     assert not waiting.done()
     await end(task.uuid, "done", result={"pages": 3})
 
@@ -110,19 +124,19 @@ async def test_output_that_does_not_come_in_time(client):
     assert (response.status_code, response.json()["status"]) == (202, "running")
 
 
-async def test_deleted_task_ends_the_wait(client):
+async def test_deleted_task_ends_the_wait(client, until_waiting):
     task = await make()
     waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=60"))
-    await asyncio.sleep(0.2)
+    await until_waiting()
     await closing(task.delete)()
 
     assert problem(await asyncio.wait_for(waiting, PATIENCE), 404)[0] == "task_not_found"
 
 
-async def test_output_is_withheld_from_who_was_locked_out_meanwhile(client, viewer):
+async def test_output_is_withheld_from_who_was_locked_out_meanwhile(client, viewer, until_waiting):
     task = await make()
     waiting = asyncio.create_task(client.get(f"/api/tasks/{task.uuid}/output/?timeout=60"))
-    await asyncio.sleep(0.2)
+    await until_waiting()
     await closing(User.objects.filter(pk=viewer.pk).update)(is_active=False)
     await end(task.uuid, "done", result="secret")
 
