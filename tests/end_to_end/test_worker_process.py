@@ -124,8 +124,8 @@ def test_every_way_to_end(start_worker, place) -> None:
     dies_once = case("dies once", "die-once", {"seen": place("dead")}, status="done", attempt=1, losses=1)
     cap = case("cap", "log-much", {"count": 30, "size": 1}, status="done", log_count=11)
     slow = case("run_timeout", "loop-for-ever", None, {"run_timeout": 0.3}, status="aborted")
-    renewed = {"seen": place("renewed"), "seconds": 2.0}
-    case("time begins anew", "postpone-once", renewed, {"run_timeout": 3.5}, status="done", abort_reason=None)
+    renewed = {"seen": place("renewed"), "seconds": 5.0}
+    case("time begins anew", "postpone-once", renewed, {"run_timeout": 9.0}, status="done", abort_reason=None)
     on_time = case("run_at", "noop", None, {"run_at": after, "priority": -1}, status="done")
     start_worker("--concurrency", "2", ABORT_GRACE=0.3, LOG_MAX_ENTRIES=10)
 
@@ -215,7 +215,7 @@ def test_stop_gives_grace_then_treats_each_by_its_on_stop(start_worker, place) -
     ends = tasker.add_task("wait-for-file", data[0])
     postponed = tasker.add_task("loop-and-swallow", data[1])
     aborted = tasker.add_task("loop-and-swallow", data[2], on_stop="abort")
-    worker = start_worker("--concurrency", "3", "--grace", "3", ABORT_GRACE=0.3)
+    worker = start_worker("--concurrency", "3", "--grace", "6", ABORT_GRACE=0.3)
     for entry in data:
         wait_for_file(entry["started"])
 
@@ -241,7 +241,7 @@ def test_second_signal_skips_the_wait(start_worker, place) -> None:
     assert fresh(task).status == "running"
     worker.signal(signal.SIGTERM)
 
-    assert worker.wait(20) == 0, worker.output
+    assert worker.wait() == 0, worker.output
     assert fresh(task).status == "new"
 
 

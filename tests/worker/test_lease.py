@@ -53,6 +53,7 @@ def test_runs_end_with_the_lease_by_their_on_stop(how, on_stop, end, settings, m
         lives.append(task.attempt)
         if len(lives) == 1:
             task.abort_signal.wait(PATIENCE)
+            beat.well.set()
             task.abort_signal.raise_if_aborted()
 
     with assigned_runner("waits", waits, executor="thread"):
@@ -60,7 +61,6 @@ def test_runs_end_with_the_lease_by_their_on_stop(how, on_stop, end, settings, m
         worker = TaskWorker(WorkerSettings(concurrency=1))
         worker.start()
         wait_until(lambda: Task.objects.get(pk=task.pk).ended_at)
-        beat.well.set()
         worker.stop()
 
     found = Task.objects.get(pk=task.pk)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from django_tasker.errors import RunAborted
+from django_tasker.testing import assigned_runner
 from django_tasker.worker.executors.interrupt import clear_raised, raise_run_aborted
+from tests.runners import touch
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -30,9 +34,23 @@ def test_an_exception_is_raised_again_in_a_runner_that_swallows_it(threads, star
     assert threads.sink.wait(made.key).kind == "done"  # it returned in the end
 
 
-def test_a_thread_stuck_in_c_is_abandoned_and_its_slot_used(make_bench, started):
+@pytest.fixture
+def release() -> Iterator[Callable[[], Any]]:
+    """Lets the operation "stuck" go on, which waits in C: nothing can be raised in it there."""
+    is_released = threading.Lock()
+    is_released.acquire()
+
+    def stuck(task):
+        touch(task)
+        is_released.acquire()
+
+    with assigned_runner("stuck", stuck, executor="thread"):
+        yield is_released.release
+
+
+def test_a_thread_stuck_in_c_is_abandoned_and_its_slot_used(make_bench, started, release):
     bench = make_bench("thread", 1)
-    made = bench.submit("sleep-in-c", {"started": started.path, "seconds": 3})
+    made = bench.submit("stuck", {"started": started.path})
     started.wait()
 
     bench.executor.abort(made.key, "too long", 0.2)
@@ -40,16 +58,18 @@ def test_a_thread_stuck_in_c_is_abandoned_and_its_slot_used(make_bench, started)
     ended = bench.sink.wait(made.key)
     assert (ended.kind, ended.reason, ended.error["type"]) == ("died", "too long", "Stuck")
     assert bench.run("echo", 1).ended.kind == "done"
+    release()
 
 
-def test_an_abandoned_thread_ends_without_a_word(make_bench, started, wait_until):
+def test_an_abandoned_thread_ends_without_a_word(make_bench, started, release, wait_until):
     bench = make_bench("thread", 1)
-    made = bench.submit("sleep-in-c", {"started": started.path, "seconds": 1})
+    made = bench.submit("stuck", {"started": started.path})
     started.wait()
     (thread,) = bench.executor._threads
 
     bench.executor.abort(made.key, "too long", 0.05)
     bench.sink.wait(made.key)
+    release()
 
     wait_until(lambda: not thread.is_alive())
     assert bench.sink.kinds(made.key) == ["started", "ended"]
