@@ -111,9 +111,12 @@ class Dispatcher:
         """Abort every run: the tasks are, or soon will be, another worker's. Any still ours end by their `on_stop`."""
         for task in list(self._held.values()):
             if not task.has_ended:
-                if not task.is_aborting:
-                    task.is_aborting, task.is_stopping, task.abort_reason = True, True, why
-                self._executors[task.kind].abort(task.key, why, 0)
+                self._let_go(task, why)
+
+    def _let_go(self, task: HeldTask, why: str) -> None:
+        if not task.is_aborting:
+            task.is_aborting, task.is_stopping, task.abort_reason = True, True, why
+        self._executors[task.kind].abort(task.key, why, 0)
 
     @property
     def running(self) -> int:
@@ -237,13 +240,14 @@ class Dispatcher:
         reports, tasks = written
         lost = {task.key for task in tasks}
         for report in reports:
-            key = report.task.key
+            task = report.task
             if report.ended is not None:
-                del self._held[key]
-            elif key in lost:
-                logger.warning("task is held by another now task_id=%s", report.task.held.uuid)
-                self._executors[report.task.kind].abort(key, "the task is held by another worker now", 0)
-            settle(report)
+                del self._held[task.key]
+            elif task.key in lost:
+                logger.warning("task is held by another now task_id=%s", task.held.uuid)
+                self._let_go(task, "the task is held by another worker now")
+            if task.key not in lost:
+                settle(report)
 
     def _has_ended(self, task: HeldTask, ended: float) -> None:
         """Its slot is free, though the end is not written yet."""
@@ -386,19 +390,23 @@ class Dispatcher:
     def _begin(self, rows: Sequence[ClaimedRow], now: datetime) -> None:
         assignments: dict[str, list[Assignment]] = {}
         for row in rows:
-            task = self._hold(row, now)
-            assignments.setdefault(task.kind, []).append(task.assignment)
-        self._claimed += len(rows)
+            if task := self._hold(row, now):
+                assignments.setdefault(task.kind, []).append(task.assignment)
+                self._claimed += 1
         for kind, submitted in assignments.items():
             self._count[kind] += len(submitted)
             if kind not in self._executors:
                 self._executors[kind] = self._make(kind, self._settings.slots[kind], self._inbox)
             self._executors[kind].submit_all(submitted)
 
-    def _hold(self, row: ClaimedRow, now: datetime) -> HeldTask:
+    def _hold(self, row: ClaimedRow, now: datetime) -> HeldTask | None:
+        """None: its run is still here. We were taken for lost without our knowing, and the task has come back to us."""
         kind = self._kinds[row.operation]
         assigned = self._settings.registry.get(row.operation)
         task = hold(row, kind=kind, worker_id=self.worker_id, now=now, options=self._options, assigned=assigned)
+        if going_on := self._held.get(task.key):
+            going_on.renew(task)
+            return None
         self._held[task.key] = task
         if task.assignment.run_timeout is not None or task.assignment.run_deadline is not None:
             self._inbox.urgent.add(task.key)

@@ -40,6 +40,12 @@ class HeldTask:
     def key(self) -> Key:
         return self.held.id, self.held.attempt
 
+    def renew(self, again: HeldTask) -> None:
+        """Go on under another claim of the same attempt by the same worker."""
+        self.held = again.held
+        self.log_bytes, self.log_count = again.log_bytes, again.log_count
+        self.warning_count, self.error_count = again.warning_count, again.error_count
+
 
 def hold(
     row: ClaimedRow, *, kind: str, worker_id: int, now: datetime, options: Options, assigned: Assigned | None

@@ -33,6 +33,7 @@ def touch() -> float:
     from django_tasker.models import Gate
 
     with transaction.atomic():
+        Gate.objects.all().delete()
         Gate.objects.create()
         events.emit([], topics=["queue"], using="default")
     return time.time()

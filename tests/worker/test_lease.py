@@ -15,9 +15,10 @@ from django.utils import timezone
 from django_tasker import lifecycle, tasker
 from django_tasker.conf import options
 from django_tasker.databases import alias
-from django_tasker.models import Attempt, Task
+from django_tasker.models import Attempt, Task, TaskLog, Worker
 from django_tasker.testing import assigned_runner
 from django_tasker.worker import worker as worker_module
+from django_tasker.worker.rescue import rescue
 from django_tasker.worker.settings import WorkerSettings
 from django_tasker.worker.worker import TaskWorker
 from tests.waiting import PATIENCE, wait_until
@@ -48,18 +49,20 @@ def test_runs_end_with_the_lease_by_their_on_stop(how, on_stop, end, settings, m
     settings.TASKER = {"LEASE": 0.5, "HEARTBEAT": 0.2}
     beat, lives = Beat(how), []
     monkeypatch.setattr(worker_module, "beat", beat)
+    monkeypatch.setattr(worker_module, "tidying", lambda *_: ())  # it would find itself lost: no beat stamps its row
 
     def waits(task):
         lives.append(task.attempt)
         if len(lives) == 1:
             task.abort_signal.wait(PATIENCE)
-            beat.well.set()
             task.abort_signal.raise_if_aborted()
 
     with assigned_runner("waits", waits, executor="thread"):
         task = tasker.add_task("waits", on_stop=on_stop)
         worker = TaskWorker(WorkerSettings(concurrency=1))
         worker.start()
+        wait_until(lambda: Attempt.objects.exists() or Task.objects.get(pk=task.pk).ended_at)
+        beat.well.set()
         wait_until(lambda: Task.objects.get(pk=task.pk).ended_at)
         worker.stop()
 
@@ -67,6 +70,39 @@ def test_runs_end_with_the_lease_by_their_on_stop(how, on_stop, end, settings, m
     assert (found.status, found.abort_reason, found.losses) == (*end, 0)
     assert lives == ([1, 1] if on_stop == "postpone" else [1])
     assert [attempt.outcome for attempt in Attempt.objects.filter(task=task)] == ["stopped"] * (on_stop == "postpone")
+
+
+def test_task_that_comes_back_to_the_worker_that_has_it_has_one_run(monkeypatch, settings) -> None:
+    """Taken for lost without knowing it yet, a worker may be the next to claim what it is still running."""
+    settings.TASKER = {"LEASE": 3600.0, "HEARTBEAT": 1000.0}
+    monkeypatch.setattr(worker_module, "tidying", lambda *_: ())
+    lives, may_end = [], threading.Event()
+
+    def waits(task):
+        lives.append(task.attempt)
+        task.logger.info("begun")
+        may_end.wait(PATIENCE)
+        task.logger.info("ends")
+
+    with assigned_runner("waits", waits, executor="thread"):
+        task = tasker.add_task("waits")
+        worker = TaskWorker(WorkerSettings(concurrency=2))
+        worker.start()
+        wait_until(TaskLog.objects.exists)
+        Worker.objects.update(heartbeat_at=timezone.now() - timedelta(hours=2))
+
+        assert rescue(alias(), options()) == 1
+
+        wait_until(Task.objects.filter(pk=task.pk, losses=1, status="running").exists)
+        after = tasker.add_task("noop")
+        wait_until(lambda: Task.objects.get(pk=after.pk).ended_at)
+        may_end.set()
+        wait_until(lambda: Task.objects.get(pk=task.pk).ended_at)
+        worker.stop()
+
+    assert Task.objects.get(pk=task.pk).status == "done"
+    assert lives == [1]
+    assert list(TaskLog.objects.order_by("seq").values_list("seq", "message")) == [(1, "begun"), (2, "ends")]
 
 
 class Script:
