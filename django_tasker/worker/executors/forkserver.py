@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import select
 import signal
 import socket
 import struct
@@ -80,29 +81,46 @@ def open_sockets() -> set[int]:
 
 
 class ForkServer:
-    """Forks, kills and reaps the children."""
+    """Forks, kills and reaps the children.
+
+    One thing after the other: an end is read from a pipe that the signal writes to, never dealt with in a signal
+    handler, which the next child's end would interrupt.
+    """
 
     def __init__(self, control: socket.socket, setup: Setup) -> None:
         self._control = control
         self._setup = setup
         self._children: set[int] = set()
+        self._ends, self._end = os.pipe()
+        os.set_blocking(self._ends, False)
+        os.set_blocking(self._end, False)
 
     def serve(self) -> None:
         gc.collect()
         gc.freeze()  # the collector of a child would copy every page that it looks at
-        signal.signal(signal.SIGCHLD, self._reap)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # with a handler, Python writes it to the pipe
+        signal.set_wakeup_fd(self._end, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._ends, select.POLLIN)
+        poll.register(self._control, select.POLLIN)
         while True:
-            kind, fds, _, _ = socket.recv_fds(self._control, 1, 2)
-            if kind == FORK:
-                self._fork(fds)
-            elif kind == KILL:
-                self._kill(PID.unpack(self._control.recv(PID.size, socket.MSG_WAITALL))[0])
-            else:
-                os._exit(0)  # the worker is gone; the children die with us
+            for fd, _ in poll.poll():
+                if fd == self._ends:
+                    os.read(self._ends, 65536)
+                    self._reap()
+                else:
+                    self._obey()
+
+    def _obey(self) -> None:
+        kind, fds, _, _ = socket.recv_fds(self._control, 1, 2)
+        if kind == FORK:
+            self._fork(fds)
+        elif kind == KILL:
+            self._kill(PID.unpack(self._control.recv(PID.size, socket.MSG_WAITALL))[0])
+        else:
+            os._exit(0)  # the worker is gone; the children die with us
 
     def _fork(self, fds: list[int]) -> None:
-        # Held back, so that a child's end is not told before its start.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -115,13 +133,14 @@ class ForkServer:
         if pid > 0:
             self._children.add(pid)
         self._control.sendall(RECORD.pack(STARTED, pid, 0))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
     def _be_child(self, parent: int, fds: list[int]) -> None:
         """Never returns: what is above us on the stack is the fork server's."""
         try:
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            os.close(self._ends)
+            os.close(self._end)
             os.setsid()
             die_with(parent)
             self._control.close()
@@ -137,7 +156,7 @@ class ForkServer:
         if pid in self._children:  # not reaped yet, so the id is still its own
             kill_group(pid)
 
-    def _reap(self, *_signal: object) -> None:
+    def _reap(self) -> None:
         while self._children:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if found is None:

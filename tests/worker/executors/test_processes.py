@@ -54,6 +54,19 @@ def test_a_child_that_dies_costs_its_own_task_only(processes, tmp_path, data, sa
     assert processes.run("echo", 1).ended.kind == "done"
 
 
+def test_children_that_die_together_leave_the_fork_server_alive(make_bench):
+    bench = make_bench("process", 6)
+    bench.run("echo")
+    server = bench.executor._keeper._launcher._process
+
+    for _ in range(8):
+        runs = [bench.submit("die", {"how": "kill"}) for _ in range(6)]
+        assert {bench.sink.wait(made.key).kind for made in runs} == {"died"}
+
+    assert bench.run("echo", 1).ended.kind == "done"
+    assert bench.executor._keeper._launcher._process is server and server.poll() is None
+
+
 def test_running_out_of_memory_fails_and_the_child_lives(processes):
     ended = processes.run("out-of-memory").ended
 
