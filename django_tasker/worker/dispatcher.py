@@ -47,6 +47,11 @@ MAX_UNWRITTEN = 2000
 CONTROL_SECONDS = 2.0
 """Between two looks for aborts when no wake-up tells of one."""
 
+TAKEN_FOR_LOST = "the worker was taken for lost"
+
+Life = tuple[int, str]
+"""Id and name of the Worker row under which tasks are claimed."""
+
 
 class Dispatcher:
     """Claims for one worker and follows its tasks to their end."""
@@ -82,21 +87,17 @@ class Dispatcher:
         self._is_claiming = True
         self._ends: list[float] = []  # of the grace times
         self._forced = False
-        self._is_marked = False
-        self.become(worker_id, worker_name)
+        self._called_back: Life | None = None  # said by another thread, and not heard yet
+        self._next_life: Life | None = None
+        self._live_as(worker_id, worker_name)
         self.ended = threading.Event()
 
     # -- from other threads ---------------------------------------------------------------------------------------
 
-    def become(self, worker_id: int, worker_name: str) -> None:
-        """Work under this Worker row from now on (at the start, and after having been taken for lost)."""
-        self.worker_id, self.worker_name = worker_id, worker_name
-        # An attempt of the former life may come back to us under the same number: first let all of them end.
-        self._must_drain = bool(self._held)
-        self._kinds = self._settings.kinds()
-        claimant = Claimant(worker_id, worker_name, self._kinds, self._settings.queues)
-        self._admission = Admission(self._using, claimant, options=self._options, assertions=self._settings.assertions)
-        self._recorder = Recorder(self._using, worker_id, max_losses=self._options.max_losses)
+    def come_back(self, worker_id: int, worker_name: str) -> None:
+        """We were taken for lost: let go of all tasks and, once they have ended, go on under this new Worker row."""
+        self._called_back = worker_id, worker_name
+        self._bell.ring()
 
     def stop(self, grace: float) -> None:
         """Claim no more; end the tasks by force after `grace` seconds. Again: the earlier end wins.
@@ -121,6 +122,27 @@ class Dispatcher:
     @property
     def running(self) -> int:
         return len(self._held)
+
+    # -- its lives ------------------------------------------------------------------------------------------------
+
+    def _live_as(self, worker_id: int, worker_name: str) -> None:
+        """Work under this Worker row from now on."""
+        self.worker_id, self.worker_name = worker_id, worker_name
+        self._is_marked = False
+        self._kinds = self._settings.kinds()
+        claimant = Claimant(worker_id, worker_name, self._kinds, self._settings.queues)
+        self._admission = Admission(self._using, claimant, options=self._options, assertions=self._settings.assertions)
+        self._recorder = Recorder(self._using, worker_id, max_losses=self._options.max_losses)
+
+    def _change_lives(self) -> None:
+        if self._called_back:
+            self._next_life, self._called_back = self._called_back, None
+            self.abandon(TAKEN_FOR_LOST)
+        # What has not ended and been written is the former life's: it may come back to us as the very same attempt.
+        if self._next_life and not (self._held or self._pending or self._writer.batch):
+            self._live_as(*self._next_life)
+            self._next_life = None
+            self._queue_woken = True
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -166,6 +188,7 @@ class Dispatcher:
     def _step(self) -> None:
         self._take_in()
         self._write()
+        self._change_lives()
         self._watch()
         if self._ends:
             self._wind_down()
@@ -183,7 +206,7 @@ class Dispatcher:
         time.sleep(pause)
 
     def _pause_seconds(self) -> float:
-        if self._is_claiming and not self._must_drain and self._is_worth_a_pass():
+        if self._is_claiming and not self._next_life and self._is_worth_a_pass():
             return 0
         now = time.monotonic()
         until = [self._next_look, self._next_control]
@@ -361,9 +384,8 @@ class Dispatcher:
 
     def _claim(self) -> None:
         now = time.monotonic()
-        self._must_drain = self._must_drain and bool(self._held)
         is_time = now >= self._next_look
-        if not self._is_claiming or self._must_drain or not self._is_worth_a_pass(is_time=is_time):
+        if not self._is_claiming or self._next_life or not self._is_worth_a_pass(is_time=is_time):
             if now >= self._next_look:
                 self._next_look = now + self._options.poll_interval
             return

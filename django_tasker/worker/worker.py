@@ -20,7 +20,7 @@ from ..databases import database
 from ..events import Happening, emit, pruning
 from ..models import Task, Worker
 from ..registry import autodiscover
-from .dispatcher import Dispatcher
+from .dispatcher import TAKEN_FOR_LOST, Dispatcher
 from .executors import make_executor
 from .executors.base import Executor
 from .recorder import Inbox
@@ -45,6 +45,7 @@ class TaskWorker:
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
         self._asked: list[float | None] = []  # the graces of `request_stop`
+        self._row_id = 0
         self._beats = 0  # that the database has taken
 
     @property
@@ -63,6 +64,7 @@ class TaskWorker:
             autodiscover()
             logs.install(self.settings.options.log_level_number)
             row = self._register()
+            self._row_id = row.pk
             self._dispatcher = Dispatcher(self.settings, row.pk, row.name, self._make_executor)
             for grace in self._asked:  # by a signal that came while we started
                 self._request_stop(grace)
@@ -131,7 +133,7 @@ class TaskWorker:
         dispatcher.close()
         logs.uninstall()
         with suppress(DatabaseError):
-            Worker.objects.using(using).filter(pk=dispatcher.worker_id).delete()
+            Worker.objects.using(using).filter(pk=self._row_id).delete()
             emit([Happening("stopped", None, {})], using=using)
         connections[using].close()
         self._over.set()
@@ -166,7 +168,7 @@ class TaskWorker:
     def _beat(self, dispatcher: Dispatcher) -> float:
         """Stamp the worker's row, anew if need be; return when the next beat is due."""
         due = time.monotonic() + self.settings.options.heartbeat
-        if not beat(self.settings.using, dispatcher.worker_id, dispatcher.running):
+        if not beat(self.settings.using, self._row_id, dispatcher.running):
             self._come_back(dispatcher)
         self._beats += 1
         return due
@@ -192,10 +194,11 @@ class TaskWorker:
 
     def _come_back(self, dispatcher: Dispatcher) -> None:
         """Another worker took us for lost and has our tasks: let go of them and begin anew."""
-        logger.warning("worker was taken for lost, begins anew worker_id=%s", dispatcher.worker_id)
-        dispatcher.abandon("the worker was taken for lost")
+        logger.warning("worker was taken for lost, begins anew worker_id=%s", self._row_id)
+        dispatcher.abandon(TAKEN_FOR_LOST)  # at once; the dispatcher may be in the midst of a claim
         row = self._register()
-        dispatcher.become(row.pk, row.name)
+        self._row_id = row.pk
+        dispatcher.come_back(row.pk, row.name)
 
     def _register(self) -> Worker:
         settings = self.settings

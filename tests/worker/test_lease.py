@@ -13,6 +13,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from django_tasker import lifecycle, tasker
+from django_tasker.admission import Admission
 from django_tasker.conf import options
 from django_tasker.databases import alias
 from django_tasker.models import Attempt, Task, TaskLog, Worker
@@ -103,6 +104,33 @@ def test_task_that_comes_back_to_the_worker_that_has_it_has_one_run(monkeypatch,
     assert Task.objects.get(pk=task.pk).status == "done"
     assert lives == [1]
     assert list(TaskLog.objects.order_by("seq").values_list("seq", "message")) == [(1, "begun"), (2, "ends")]
+
+
+def test_what_is_claimed_just_as_the_worker_is_taken_for_lost_is_not_charged(monkeypatch, settings) -> None:
+    settings.TASKER = {"LEASE": 3600.0, "HEARTBEAT": 1000.0}
+    worker, run_pass = TaskWorker(WorkerSettings(concurrency=1)), Admission.run_pass
+    task, ids = tasker.add_task("noop"), []
+
+    def taken_for_lost(*args):
+        ids.append(Worker.objects.get().pk)
+        if len(ids) == 1:
+            Worker.objects.all().delete()
+        result = run_pass(*args)
+        if len(ids) == 1:
+            assert result.claimed
+            worker._beat(worker._dispatcher)  # as the thread beside may, before the claimed is begun
+        return result
+
+    monkeypatch.setattr(Admission, "run_pass", taken_for_lost)
+    worker.start()
+    wait_until(lambda: Task.objects.get(pk=task.pk).ended_at)
+    after = tasker.add_task("noop")
+    wait_until(lambda: Task.objects.get(pk=after.pk).ended_at)
+    worker.stop()
+
+    assert (Task.objects.get(pk=task.pk).status, Task.objects.get(pk=task.pk).losses) == ("done", 0)
+    assert len(set(ids)) == 2 and Task.objects.get(pk=after.pk).worker_id == ids[-1]
+    assert not Worker.objects.exists()
 
 
 class Script:
