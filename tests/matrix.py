@@ -40,7 +40,9 @@ class Cell:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--other", action="store_true", help="only the cell at the other end of the matrix")
-    parser.add_argument("--quick", action="store_true", help="leave out tests that start processes or browsers")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out tests that start processes or browsers; try laws less"
+    )
     parser.add_argument("--list", action="store_true", help="only say which cells there are")
     options, pytest_arguments = parser.parse_known_args()
     cells = find_cells()
@@ -49,7 +51,10 @@ def main() -> int:
     print("\n".join(map(str, cells)) or "No other interpreter found: nothing to run here.", flush=True)
     if options.list:
         return 0
-    return max([run_cell(cell, [*(QUICK if options.quick else []), *pytest_arguments]) for cell in cells], default=0)
+    if options.quick:
+        pytest_arguments = [*QUICK, *pytest_arguments]
+        os.environ.setdefault("LAW_EXAMPLES", "30")
+    return max([run_cell(cell, pytest_arguments) for cell in cells], default=0)
 
 
 def find_cells() -> list[Cell]:
