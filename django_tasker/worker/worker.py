@@ -46,6 +46,8 @@ class TaskWorker:
         self._over = threading.Event()
         self._asked: list[float | None] = []  # the graces of `request_stop`
         self._row_id = 0
+        self._row_lock = threading.Lock()  # guards the making and the removal of our row
+        self._is_closed = False
         self._beats = 0  # that the database has taken
 
     @property
@@ -132,7 +134,8 @@ class TaskWorker:
             executor.stop()
         dispatcher.close()
         logs.uninstall()
-        with suppress(DatabaseError):
+        with self._row_lock, suppress(DatabaseError):
+            self._is_closed = True
             Worker.objects.using(using).filter(pk=self._row_id).delete()
             emit([Happening("stopped", None, {})], using=using)
         connections[using].close()
@@ -194,10 +197,13 @@ class TaskWorker:
 
     def _come_back(self, dispatcher: Dispatcher) -> None:
         """Another worker took us for lost and has our tasks: let go of them and begin anew."""
-        logger.warning("worker was taken for lost, begins anew worker_id=%s", self._row_id)
         dispatcher.abandon(TAKEN_FOR_LOST)  # at once; the dispatcher may be in the midst of a claim
-        row = self._register()
-        self._row_id = row.pk
+        with self._row_lock:
+            if self._is_closed:  # just then: that is why there is no row
+                return
+            logger.warning("worker was taken for lost, begins anew worker_id=%s", self._row_id)
+            row = self._register()
+            self._row_id = row.pk
         dispatcher.come_back(row.pk, row.name)
 
     def _register(self) -> Worker:

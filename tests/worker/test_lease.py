@@ -112,9 +112,9 @@ def test_what_is_claimed_just_as_the_worker_is_taken_for_lost_is_not_charged(mon
     task, ids = tasker.add_task("noop"), []
 
     def taken_for_lost(*args):
-        ids.append(Worker.objects.get().pk)
+        ids.append(worker._row_id)
         if len(ids) == 1:
-            Worker.objects.all().delete()
+            Worker.objects.filter(pk=worker._row_id).delete()
         result = run_pass(*args)
         if len(ids) == 1:
             assert result.claimed
@@ -130,6 +130,16 @@ def test_what_is_claimed_just_as_the_worker_is_taken_for_lost_is_not_charged(mon
 
     assert (Task.objects.get(pk=task.pk).status, Task.objects.get(pk=task.pk).losses) == ("done", 0)
     assert len(set(ids)) == 2 and Task.objects.get(pk=after.pk).worker_id == ids[-1]
+    assert not Worker.objects.exists()
+
+
+def test_beat_that_comes_after_the_end_makes_no_row() -> None:
+    worker = TaskWorker(WorkerSettings(concurrency=1))
+    worker.start()
+    worker.stop()
+
+    worker._beat(worker._dispatcher)
+
     assert not Worker.objects.exists()
 
 
